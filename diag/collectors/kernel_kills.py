@@ -1,0 +1,144 @@
+"""Kernel lines about threads that hang, or died as others saw it, and what stands around a fault."""
+
+from __future__ import annotations
+
+import re
+
+from diag.collectors.crash_format import HEX, Format
+from diag.model.crash import Role
+
+_BYTE = r"(?:<[0-9a-f]{2,8}>|\([0-9a-f]{2,8}\)|[0-9a-f]{8}|[0-9a-f]{2})"
+_BYTES = rf"{_BYTE}(?: +{_BYTE}){{3,}}"
+
+_COMM = r"comm=(?:\\?\"(?P<program>.+?)\\?\"|(?P<program_bytes>(?:[0-9A-F]{2})+))"
+_EXE = r"exe=(?:\\?\"(?P<exe>.+?)\\?\"|[0-9A-F]+)"
+
+FORMATS = (
+    # kernel/hung_task.c, kernel/watchdog.c, kernel/rcu/tree_stall.h.
+    Format(
+        "hung-task",
+        "hung",
+        Role.CONTEXT,
+        ("INFO: task ",),
+        re.compile(
+            r"INFO: task (?P<program>.+):(?P<pid>\d+) (?:<\w+> )?blocked (?:in I/O wait )?for more than "
+            r"(?P<seconds>\d+) seconds"
+        ),
+    ),
+    # Since 6.15: what it waits for, and who has that.
+    Format(
+        "hung-task",
+        "owner",
+        Role.CONTEXT,
+        ("INFO: task ",),
+        re.compile(
+            r"INFO: task (?P<program>.+?):(?P<pid>\d+) (?:<\w+> )?(?:is )?blocked on an? "
+            r"(?P<lock>[\w -]+?)(?: likely (?:last held|owned) by (?:<\w+> )?task "
+            r"(?P<owner>.+?):(?P<owner_pid>\d+)|, but the owner is not found)"
+        ),
+    ),
+    Format(
+        "hung-task",
+        "soft-lockup",
+        Role.CONTEXT,
+        ("BUG: soft lockup",),
+        re.compile(
+            r"BUG: soft lockup - CPU#(?P<cpu>\d+) stuck for (?P<seconds>\d+)s! "
+            r"\[(?P<program>.+):(?P<pid>\d+)\]"
+        ),
+    ),
+    Format(
+        "hung-task",
+        "stall",
+        Role.CONTEXT,
+        ("hard LOCKUP on cpu", "INFO: rcu_"),
+        re.compile(
+            r"Watchdog detected hard LOCKUP on cpu (?P<cpu>\d+)|"
+            r"INFO: rcu_\w+ (?:self-detected stall on CPU|detected stalls on CPUs)"
+        ),
+    ),
+    # kernel/auditsc.c, audit_core_dumps(): names the process, with its real pid. Names with blanks are
+    # printed in hexadecimal; until 3.10 there is no exe, and a reason stands before the signal.
+    Format(
+        "coredump",
+        "audit-anom-abend",
+        Role.REPORT,
+        ("ANOM_ABEND", "=1701 "),
+        re.compile(
+            rf"(?:\btype=(?:1701|ANOM_ABEND)|\bANOM_ABEND) .*?\bpid=(?P<pid>\d+) {_COMM}"
+            rf"(?: {_EXE})?(?: reason=\\?\"[^\"]*\")? sig=(?P<signal>\d+)"
+        ),
+    ),
+    # kernel/auditsc.c, audit_seccomp(): sig=0 tells of a call that was only noted.
+    Format(
+        "coredump",
+        "audit-seccomp",
+        Role.REPORT,
+        ("=1326 ", "SECCOMP "),
+        re.compile(
+            rf"(?:\btype=(?:1326|SECCOMP)|\bSECCOMP) .*?\bpid=(?P<pid>\d+) {_COMM}(?: {_EXE})? "
+            r"sig=(?P<signal>[1-9]\d*) arch=(?P<arch>[0-9a-f]+) syscall=(?P<syscall>\d+) compat=\d+ "
+            rf"ip=0x(?P<ip>{HEX})"
+        ),
+    ),
+    # init/version.c, the first line of each boot.
+    Format(
+        "boot",
+        "linux-version",
+        Role.CONTEXT,
+        ("Linux version ",),
+        re.compile(r"Linux version (?P<release>\d[\w.+~-]*) \("),
+        anywhere=False,
+    ),
+    # kernel/signal.c, print_fatal_signal().
+    Format(
+        "coredump",
+        "fatal-signal",
+        Role.CONTEXT,
+        ("xpected fatal signal ",),
+        re.compile(r"potentially unexpected fatal signal (?P<signal>\d+)\."),
+    ),
+    # What stands around a fault: the bytes at ip, and how many lines were left out.
+    Format(
+        "code",
+        "opcode",
+        Role.CONTEXT,
+        ("Code: ",),
+        re.compile(rf"\bCode: (?P<code>{_BYTES})\s*(?=$|['\"`])"),
+    ),
+    Format(
+        "code",
+        "opcode",
+        Role.CONTEXT,
+        ("]: code: ",),
+        re.compile(rf"\[(?P<pid>\d+)\]: code: (?P<code>{_BYTES})\s*$"),
+        comm=True,
+    ),
+    Format(
+        "code",
+        "opcode",
+        Role.CONTEXT,
+        ("Code: ",),
+        re.compile(
+            r"(?:\bCode: (?:Bad RIP value|Bad PSW|Unable to access opcode bytes at "
+            rf"(?:RIP )?0x(?P<unreadable_at>{HEX}))\.)"
+        ),
+    ),
+    Format(
+        "code",
+        "ppc-bad-nip",
+        Role.CONTEXT,
+        ("Bad NIP, not dumping",),
+        re.compile(r"\[(?P<pid>\d+)\]: Bad NIP, not dumping instructions"),
+        comm=True,
+    ),
+    Format(
+        "code",
+        "callbacks-suppressed",
+        Role.CONTEXT,
+        ("_trap: ", "_signal: ", "_signal_msg: ", "_ratelimit: "),
+        re.compile(
+            r"\b(?:do_trap|show_signal|show_signal_msg|__ratelimit): (?P<suppressed>\d+) callbacks suppressed"
+        ),
+    ),
+)

@@ -1,0 +1,127 @@
+"""What the x86 kernel writes when a thread of a program faults.
+
+``segfault at`` is show_signal_msg() of arch/x86/mm/fault.c; ``traps:`` is show_signal() of
+arch/x86/kernel/traps.c. Both name the *thread* (comm and thread id). ``error`` is hexadecimal.
+"""
+
+from __future__ import annotations
+
+import re
+
+from diag.collectors.crash_format import HEX, MAP, Format
+from diag.model.crash import Role
+
+_CPU = r"(?: likely on CPU (?P<cpu>\d+) \(core (?P<core>\d+), socket (?P<socket>\d+)\))?"
+_BARE = r" in (?P<bare>[\w.+-]+\.so(?:\.\d+)*)(?=$)"  # its mapping was cut off
+_END = r"(?=\s*(?:$|['\"`<#(\[]))"
+# The names of arch/x86/kernel/traps.c.
+_TRAP = (
+    r"(?P<trap>general protection(?: fault)?|control protection|trap (?:divide error|int3|overflow|"
+    r"bounds|invalid opcode|coprocessor segment overrun|invalid TSS|segment not present|"
+    r"stack segment|alignment check|[a-z][a-z ]{2,40}?)|iret exception|[A-Z]\w{1,8} fault)"
+)
+_TRAPS = ("] trap ", "] general protection", "] control protection", "] iret ex", "] VE fault")
+_NO_ELLIPSIS = r"(?!.* (?:[re]?ip|sp):[0-9a-f]*\.\.)"  # prose about such lines
+
+FORMATS = (
+    Format(
+        "x86-segfault",
+        "segfault",
+        Role.CRASH,
+        ("]: segfault at",),
+        re.compile(
+            rf"\[(?P<pid>\d+)\]: segfault at (?P<address>{HEX}) [re]?ip (?P<ip>{HEX}|\(null\)) "
+            rf"(?:\(rpc (?P<rpc>{HEX})\) )?[re]?sp (?P<sp>{HEX}) error (?P<error_raw>{HEX})"
+            rf"(?:{MAP})?{_CPU}{_END}"
+        ),
+        fixed={"signal": 11},
+        comm=True,
+    ),
+    Format(
+        "x86-trap",
+        "trap",
+        Role.CRASH,
+        _TRAPS,
+        re.compile(
+            rf"(?:\[(?P<pid>\d+)|(?<=[^\s\[\]\d])\d{{1,10}})\] {_TRAP} "
+            rf"r?ip:(?P<ip>{HEX}|X+) r?sp:(?P<sp>{HEX}|X+) (?:ssp:(?P<ssp>{HEX}) )?"
+            rf"error:(?P<error_raw>{HEX})(?:\((?P<cause>[\w /-]+)\))?"
+            rf"(?:{MAP}|{_BARE})?{_CPU}{_END}"
+        ),
+        comm=True,
+    ),
+    Format(
+        "x86-trap",
+        "bad-frame",
+        Role.CRASH,
+        ("] bad frame in ",),
+        re.compile(
+            rf"\[(?P<pid>\d+)\] bad frame in (?P<call>\w+) frame:(?P<address>{HEX}) "
+            rf"ip:(?P<ip>{HEX}) sp:(?P<sp>{HEX}) orax:{HEX}(?:{MAP})?"
+        ),
+        fixed={"trap": "bad frame"},
+        comm=True,
+    ),
+    # arch/x86/entry/vsyscall/vsyscall_64.c: programs for very old C libraries.
+    Format(
+        "x86-trap",
+        "vsyscall",
+        Role.CRASH,
+        ("] vsyscall ",),
+        re.compile(
+            rf"\[(?P<pid>\d+)\] (?P<trap>vsyscall [^:]+?) ip:(?P<ip>{HEX}) cs:{HEX} sp:(?P<sp>{HEX}) "
+        ),
+        fixed={"signal": 11},
+        comm=True,
+    ),
+    Format(
+        "x86-segfault",
+        "grsec",
+        Role.REPORT,
+        ("gmentation ",),
+        re.compile(
+            rf"grsec: Segmentation fault occurred at (?P<address>{HEX}) in "
+            r"(?P<exe>/.*?)\[(?P<program>[^\]]+):(?P<pid>\d+)\]"
+        ),
+        fixed={"signal": 11},
+    ),
+    # Lines that somebody or something cut short: what stands before a blank is whole.
+    Format(
+        "truncated",
+        "segfault",
+        Role.CRASH,
+        ("]: segfault at",),
+        re.compile(
+            rf"\[(?P<pid>\d+)\]: segfault at(?: (?P<address>{HEX})(?=\s))?"
+            rf"(?: [re]?ip (?P<ip>{HEX}|\(null\))(?=\s))?(?: [re]?sp (?P<sp>{HEX})(?=\s))?"
+            rf"(?: \.\.\.)?(?: error (?P<error_raw>{HEX})(?=\s))?(?:{MAP})?"
+            r"(?: likely on CPU (?P<cpu>\d+)(?=\s))?"
+        ),
+        fixed={"signal": 11},
+        comm=True,
+    ),
+    Format(
+        "truncated",
+        "trap",
+        Role.CRASH,
+        _TRAPS,
+        re.compile(
+            rf"\[(?P<pid>\d+)\] {_NO_ELLIPSIS}{_TRAP.replace('?P<trap>', '?:')}(?=\s|$)"
+            rf"(?: r?ip:(?P<ip>{HEX})(?=\s))?(?: r?sp:(?P<sp>{HEX})(?=\s))?"
+            rf"(?: error:(?P<error_raw>{HEX})(?=\s))?"
+        ),
+        comm=True,
+    ),
+    # Two threads that fault at once tear each other's lines (measured on 6.x; fault.c prints the
+    # mapping with a second printk).
+    Format(
+        "truncated",
+        "rest",
+        Role.CONTEXT,
+        ("]  in ", "y on CPU "),
+        re.compile(
+            rf"(?:^|(?<=\] )|(?<=^'))\s*(?:sp (?P<sp>{HEX}) )?(?:error (?P<error_raw>{HEX}))?"
+            rf"(?:{MAP.replace(' in', ' ?in', 1)}){_CPU}"
+        ),
+    ),
+)

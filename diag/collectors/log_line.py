@@ -1,0 +1,102 @@
+"""What all log lines share: a head (time, boot clock, who wrote it) and a message."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+import msgspec
+
+from diag.collectors import timestamps
+
+# [123.456789], [ 6499.925132 ], [119.156884@1]: seconds since boot.
+_UPTIME = re.compile(r"\[\s*(\d+\.\d{3,6})\s?(?:@\d+)?\]")
+_CONTAINER = re.compile(r"\S+ (?:stdout|stderr) [FP] ")  # CRI: time, stream, whole or part
+_KMSG = re.compile(r"(\d{1,3}),\d+,(\d+),[^,;]+(?:,[^;]*)?;")  # /dev/kmsg: priority, number, microseconds
+_RING = re.compile(r"<(\d{1,3})>\[\s*\d+\.\d")
+_FACILITY = 8  # priorities below it are the kernel's own
+_DMESG_ISO = re.compile(r",\d{6}[-+]\d\d:\d\d$")  # dmesg --time-format iso
+_KERNEL = re.compile(r"\bkernel(?:\[\d+\])?:|\bkernel - - -")
+_TAG = re.compile(r"\s(?:\S+ )??([^\s:\[\]]+)(?:\[\d+\])?: ")
+# Where a message may begin: behind a closed bracket, a colon or a bar, and blanks.
+_BREAK = re.compile(r"(?:[\]:|]\s+|^(?:[-/>]+\s?)?|^\d\d:\d\d:\d\d\s+)$")
+# Source code that quotes a log: an indented comment; a string literal is seen by its quotes.
+_COMMENT = re.compile(r"\s+(?:#|//|\*)\s")
+
+
+class Line(NamedTuple):
+    """A log line with its head read."""
+
+    text: str  # the whole line
+    log_time: str | None
+    stamp: timestamps.Stamp | None
+    uptime: str | None
+    tag: str | None
+    start: int  # the message cannot begin before this index
+
+
+def read(text: str) -> Line:
+    """Read the head of a line."""
+    stamp = timestamps.find(text)
+    uptime = _UPTIME.search(text, 0, 400)
+    start = max(stamp.end if stamp else 0, uptime.end() if uptime else 0)
+    return Line(
+        text=text,
+        log_time=stamp.text if stamp else None,
+        stamp=stamp,
+        uptime=uptime[1] if uptime else None,
+        tag=_tag(text, stamp),
+        start=start if start < len(text) else 0,
+    )
+
+
+def quoted(text: str, begin: int) -> bool:
+    """Whether what begins at ``begin`` is quoted: source code or prose about a log, not a log."""
+    return bool(_COMMENT.match(text)) or text.count('"', 0, begin) % 2 == 1
+
+
+def begins_message(line: Line, begin: int) -> bool:
+    """Whether a message may begin at ``begin``: at the line's start or behind a head."""
+    if 0 < line.start <= begin and not line.text[line.start : begin].strip(" ]"):
+        return True
+    return bool(_BREAK.search(line.text[:begin]))
+
+
+def from_dmesg(log_time: str) -> bool:
+    """Whether dmesg wrote this time stamp: neither a host nor a writer follows it."""
+    return bool(_DMESG_ISO.search(log_time))
+
+
+def unwrap(text: str) -> str:
+    """Take a line out of its wrapping: Docker's json-file, a CRI prefix, a record of /dev/kmsg."""
+    if text.startswith('{"'):
+        try:
+            record = msgspec.json.decode(text.encode())
+        except (msgspec.DecodeError, UnicodeEncodeError):
+            return text
+        inner = next((record[key] for key in ("log", "MESSAGE", "message") if key in record), None)
+        if not isinstance(inner, str):
+            return text
+        time = record.get("time")
+        return f"{time} {inner.rstrip()}" if isinstance(time, str) else inner.rstrip()
+    if match := _KMSG.match(text):
+        clock = int(match[2])
+        return f"<{match[1]}>[{clock // 1_000_000:5}.{clock % 1_000_000:06}] {text[match.end() :]}"
+    if match := _CONTAINER.match(text):
+        return text[: match.end()].split(" ", 1)[0] + " " + text[match.end() :]
+    return text
+
+
+def _tag(text: str, stamp: timestamps.Stamp | None) -> str | None:
+    """Name who wrote the line: ``kernel``, or the program of a syslog head.
+
+    What programs write to /dev/kmsg has a facility of its own, which the kernel sees to (printk.c).
+    """
+    if (ring := _RING.match(text)) and int(ring[1]) >= _FACILITY:
+        return "a program through /dev/kmsg"
+    if _KERNEL.search(text, 0, 400):
+        return "kernel"
+    if stamp is None or from_dmesg(stamp.text):
+        return None
+    match = _TAG.match(text, stamp.end)
+    return match[1] if match else None

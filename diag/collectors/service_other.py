@@ -1,0 +1,84 @@
+"""What other servers, shells and test runners write when a child of theirs dies."""
+
+from __future__ import annotations
+
+import re
+
+from diag.collectors.crash_format import HEX, Format
+from diag.model.crash import Role
+
+_SIGNAL = r"signal (?P<signal>\d+)"
+_WORDS = (
+    r"(?P<signal>Segmentation fault|Aborted|Bus error|Illegal instruction|"
+    r"Floating point exception|Trace/breakpoint trap)"
+)
+
+
+def _report(form: str, needle: str, pattern: str, **fixed: int) -> Format:
+    return Format("app", form, Role.REPORT, (needle,), re.compile(pattern), fixed=fixed)
+
+
+def _message(form: str, needle: str, pattern: str, **fixed: int) -> Format:
+    """Make a format that must stand at the beginning of a message."""
+    return _report(form, needle, pattern, **fixed)._replace(anywhere=False)
+
+
+FORMATS = (
+    _report("apache", "xit signal ", r"child pid (?P<pid>\d+) exit signal [A-Z][\w ]+ \((?P<signal>\d+)\)"),
+    _report("other", "] seg fault", "seg fault or similar nasty error detected"),
+    _report("nginx", "xited on signal ", rf"worker process (?P<pid>\d+) exited on {_SIGNAL}"),
+    _report(
+        "php-fpm", "xited on signal ",
+        rf"\[pool (?P<pool>[^\]]+)\] child (?P<pid>\d+) exited on {_SIGNAL}",
+    ),
+    _report("other", "xited on signal ", rf"WARNING: process (?P<pid>\d+) exited on {_SIGNAL}"),
+    _report("postgres", " (PID ", rf"server process \(PID (?P<pid>\d+)\) was terminated by {_SIGNAL}"),
+    _report("supervisord", "ed by SIG", r"exited: (?P<program>\S+) \(terminated by (?P<signal>SIG[A-Z]+\d?)"),
+    _report(
+        "oracle", "ORA-24550: ",
+        rf"ORA-24550: signal received: \[si_signo=(?P<signal>\d+)\].*?\[si_addr=0x(?P<address>{HEX})\]",
+    ),
+    # Shells: bash with a job or script, zsh and fish, a bare message.
+    _report("shell", "gmentation ", rf"\bline \d+:?\s+(?P<pid>\d+) {_WORDS}\b"),
+    _report("shell", "Aborted ", rf"\bline \d+:?\s+(?P<pid>\d+) {_WORDS}\b"),
+    _report("shell", "Bus error", rf"\bline \d+:?\s+(?P<pid>\d+) {_WORDS}\b"),
+    _report("shell", "gmentation ", rf"^\s+(?P<pid>\d+) {_WORDS}\s+\(core dumped\)"),
+    _report("shell", "gmentation ", r"^\[\d+\]\s+(?P<pid>\d+) segmentation fault\b", signal=11),
+    _report("shell", "gmentation ", r"^\w*sh: segmentation fault  ?(?:\(core dumped\) )?", signal=11),
+    _report(
+        "shell", "' terminated by",
+        r"^(?:fish: Job \d+, )?'.+' terminated by signal (?P<signal>(?:SIG)?[A-Z]+\d?)\b",
+    ),
+    _message("other", "Aborted ", r"(?:unable to execute command: )?(?P<signal>Aborted) \(core dumped\)$"),
+    # Children of other programs.
+    _report("other", "(EE) Caught", r"\[(?P<pid>\d+)\]: \(EE\) Caught signal (?P<signal>\d+) \("),
+    _report("other", "' killed by", r"Application '[^']+' killed by signal (?P<signal>\d+)"),
+    _report("other", "]: agent was", r"\]: agent was killed by signal: (?P<signal>\d+)"),
+    _report("other", "Negsignal.", r"exited with return code Negsignal\.(?P<signal>SIG[A-Z]+)"),
+    _report("other", "qemu: unc", r"qemu: uncaught target signal (?P<signal>\d+) \("),
+    _report(
+        "other", "(interrupted by signal ",
+        r"finished with exit code \d+ \(interrupted by signal (?P<signal>\d+)",
+    ),
+    _report("other", "(Exit code -", r"non-zero exit code \(Exit code -(?P<signal>\d+)\b"),
+    _report("other", "*** SIG", r"\*\*\* (?P<signal>SIG[A-Z]+) received at time=\d+ on cpu (?P<cpu>\d+)"),
+    _report("other", "; exit=-", r"is dead; exit=-(?P<signal>\d+); pid=(?P<pid>\d+)"),
+    _report("other", "ed by SIG", r"TBROK: Test killed by (?P<signal>SIG[A-Z]+)!"),
+    _message("other", " instance of '", "terminate called after throwing an instance of '", signal=6),
+    _report("other", "!!! Segfault", "!!!!!!! Segfault encountered !!!!!!!", signal=11),
+    _report("other", "Unexpected bus error", "ERROR: Unexpected bus error encountered in worker", signal=7),
+    # Assertions of CPython's own debug checks and of C libraries.
+    _report(
+        "other", "Assertion ",
+        r"\.[ch]:\d+: \w+: Assertion failed: object has negative ref", signal=6,
+    ),
+    _report("other", "Assertion ", r"\.[ch]:\d+: \w+: Assertion .* failed: refcount is", signal=6),
+    _report(
+        "other", "Assertion ",
+        r"(?<![\w.+-])(?P<program>[\w.+-]{1,255}): (?P<file>[^:\s]+:\d+): "
+        r".*Assertion `(?P<error_text>.+?)' failed\.$",
+        signal=6,
+    ),
+    _report("other", " is freed>", rf"^<object at 0x{HEX} is freed>"),
+    _message("other", ": assert: !*", r"\*\*\* [\w.]+\.c:\d+:\w+: assert: .* \*\*\*$", signal=6),
+)  # fmt: skip

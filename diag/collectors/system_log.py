@@ -1,0 +1,73 @@
+"""What systemd and systemd-coredump write about processes that died of a signal."""
+
+from __future__ import annotations
+
+import re
+
+from diag.collectors.crash_format import Format
+from diag.model.crash import Role
+
+UNIT = r"(?<![\w@\\\":.-])(?P<unit>[\w@\\:.-]{1,255}?\.(?:service|scope|socket|mount|swap|timer))"
+
+FORMATS = (
+    Format(
+        "systemd",
+        "exited",
+        Role.REPORT,
+        ("=killed, ", "=dumped, "),
+        re.compile(
+            rf"{UNIT}: \w+ process exited, code=(?P<code>killed|dumped), "
+            r"status=(?P<signal>\d+)/[A-Z]"
+        ),
+    ),
+    Format(
+        "systemd",
+        "status",
+        Role.REPORT,
+        ("=killed, ", "=dumped, "),
+        re.compile(
+            r"\b(?:Main PID|Process): (?P<pid>\d+) (?:.* )?"
+            r"\(code=(?P<code>killed|dumped), signal=(?P<signal>[A-Z]\w+)\)"
+        ),
+    ),
+    Format(
+        "systemd",
+        "result",
+        Role.CONTEXT,
+        ("h result '",),
+        re.compile(rf"{UNIT}: Failed with result '(?P<result>signal|core-dump|oom-kill|watchdog)'"),
+    ),
+    Format(
+        "systemd",
+        "failed-state",
+        Role.CONTEXT,
+        ("Unit ",),
+        re.compile(rf"\bUnit {UNIT} entered failed state"),
+    ),
+    Format(
+        "coredump",
+        "summary",
+        Role.REPORT,
+        (") of user ",),
+        re.compile(
+            r"Process (?P<pid>\d+) \((?P<program>.+?)\) of user (?P<uid>\d+) (?:dumped core|"
+            r"terminated abnormally (?:with signal (?P<signal>\d+)/|without)|"
+            r"killed by (?P<signal_name>SIG[A-Z]+\d?) - dumping core)"
+        ),
+        anywhere=False,
+    ),
+    Format(
+        "coredump",
+        "started",
+        Role.CONTEXT,
+        ("Process Core Dump (PID",),
+        re.compile(r"Started Process Core Dump \(PID (?P<handler>\d+)/UID"),
+    ),
+    Format(
+        "coredump",
+        "other",
+        Role.CONTEXT,
+        ("Core file was truncated",),
+        re.compile(r"Core file was truncated to (?P<size>\d+) bytes"),
+    ),
+)

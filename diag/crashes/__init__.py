@@ -1,0 +1,1 @@
+"""Crashes, joined: lines of several logs -> one event each, events -> groups. Pure."""

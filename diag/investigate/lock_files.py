@@ -1,0 +1,146 @@
+"""Which files the locks of one read of /proc/locks are on: who has them open, what they are called."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from diag.collectors import descriptors
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from diag.collectors.descriptors import Descriptor
+    from diag.collectors.file_locks import FileLock
+    from diag.host import Host
+    from diag.investigate.targets import Target
+
+    LockId = tuple[int, int]  # device and inode, as /proc/locks has them
+
+_UNLISTED = 1 << 30
+"""Numbers of locks that /proc/locks leaves out begin here: it never has so many."""
+
+
+class LockFiles:
+    """The locks of ``table`` and of the ``targets``, with every descriptor that is open on their files."""
+
+    def __init__(self, host: Host, targets: Sequence[Target], table: Sequence[FileLock]) -> None:
+        self.targets = tuple(targets)
+        files = {(t.device, t.inode) for t in self.targets if t.form not in ("missing", "directory")}
+        # All of them: a deleted file that an asked path once named, and links of a chain, are among them.
+        files.update(map(id_of, table))
+        self.descriptors, self.denied = descriptors.collect(host, files)
+        self.table = (*table, *self._unlisted(table))
+        self._paths: dict[LockId, str] = {}
+        self._asked: set[LockId] = set()
+        self._name_locks()
+
+    def _unlisted(self, table: Sequence[FileLock]) -> list[FileLock]:
+        """Find the locks that only their keeper's fdinfo shows, with pid 0 (measured on 6.18).
+
+        In a pid namespace /proc/locks leaves out a lock whose taker is gone or outside, and all who
+        wait for it (fs/locks.c, locks_translate_pid): in a container every inherited lock is such.
+        """
+        from diag.waits import file_lock  # noqa: PLC0415 - not before the pass over all descriptors began
+
+        found: list[FileLock] = []
+        for own in (own for item in self.descriptors for own in item.locks if own.pid == 0):
+            if not any(file_lock.same(own, known) for known in (*table, *found)):
+                found.append(replace(own, number=_UNLISTED + len(found), listed=False))
+        return found
+
+    def _name_locks(self) -> None:
+        """Give every lock a path, and find out which ones were asked for."""
+        by_file = {(t.device, t.inode) for t in self.targets if t.inode}
+        for target in self.targets:
+            if target.form != "missing":
+                self._paths.setdefault((target.lock_device, target.lock_inode), target.path)
+                self._asked.add((target.lock_device, target.lock_inode))
+        for item in self.descriptors:
+            asked = not self.targets or (item.device, item.inode) in by_file or self._covers(item)
+            for lock_id in {id_of(lock) for lock in item.locks} or {(item.device, item.inode)}:
+                self._paths.setdefault(lock_id, item.path)
+                if asked:
+                    self._asked.add(lock_id)
+
+    def _covers(self, item: Descriptor) -> bool:
+        """Whether a descriptor lies below an asked directory, or was an asked path before deletion."""
+        for target in self.targets:
+            if target.form == "directory" and any(
+                item.path.startswith(name.rstrip("/") + "/") for name in target.names
+            ):
+                return True
+            if target.form in ("missing", "file") and item.deleted and item.path in target.names:
+                return True
+        return False
+
+    def is_asked(self, lock: FileLock) -> bool:
+        """Whether the user asked for this lock, rather than met it on the way."""
+        return not self.targets or id_of(lock) in self._asked
+
+    def path_of(self, lock: FileLock) -> str | None:
+        """The path of a lock, where any descriptor that may be seen tells it."""
+        return self._paths.get(id_of(lock))
+
+    def open_on(self, lock: FileLock) -> tuple[Descriptor, ...]:
+        """Every descriptor on the file of a lock."""
+        return tuple(item for item in self.descriptors if id_of(lock) in ids_of(item))
+
+    def add(self, item: Descriptor) -> None:
+        """Take in a descriptor on a file that no table lists."""
+        self.descriptors = (*self.descriptors, item)
+        self._paths.setdefault((item.device, item.inode), item.path)
+
+    def look_at(self, host: Host, locks: Sequence[FileLock], file: LockId) -> None:
+        """Take in the ``locks`` of one more ``file`` (st_dev, st_ino), with every descriptor on it."""
+        found, denied = descriptors.collect(host, {file, *map(id_of, locks)})
+        self.descriptors = (*self.descriptors, *found)
+        self.denied = tuple(sorted({*self.denied, *denied}))
+        self.table = (*self.table, *locks)
+        for item in found:
+            for lock_id in {id_of(lock) for lock in item.locks} or {(item.device, item.inode)}:
+                self._paths.setdefault(lock_id, item.path)
+
+    def lock_id(self, item: Descriptor) -> LockId:
+        """How /proc/locks would call the file of a descriptor."""
+        for target in self.targets:
+            if (target.device, target.inode) == (item.device, item.inode):
+                return target.lock_device, target.lock_inode
+        return min(ids_of(item) - {(item.device, item.inode)}, default=(item.device, item.inode))
+
+    def locks_at(self, path: str | None) -> frozenset[LockId]:
+        """The files a path of the targets or of a descriptor stands for, as /proc/locks has them."""
+        found = {(t.lock_device, t.lock_inode) for t in self.targets if path in t.names}
+        return frozenset(found.union(*(ids_of(item) for item in self.descriptors if item.path == path)))
+
+    def names_of(self, lock: FileLock) -> frozenset[str]:
+        """Every path by which somebody knows the file of a lock."""
+        names = {item.path for item in self.open_on(lock)}
+        for target in self.targets:
+            if id_of(lock) == (target.lock_device, target.lock_inode):
+                names.update(target.names)
+        return frozenset(names)
+
+    def openers(self, target: Target) -> tuple[int, ...]:
+        """The processes that have an asked file open, or a deleted one of its name; locked or not."""
+        return tuple(
+            sorted(
+                {
+                    item.pid
+                    for item in self.descriptors
+                    if (item.device, item.inode) == (target.device, target.inode)
+                    or (item.deleted and item.path in target.names)
+                }
+            )
+        )
+
+
+def id_of(lock: FileLock) -> LockId:
+    """The file a lock is on, as /proc/locks has it."""
+    return lock.device, lock.inode
+
+
+def ids_of(item: Descriptor) -> set[LockId]:
+    """The file a descriptor is open on, as stat(2) and as its fdinfo have it."""
+    return {id_of(lock) for lock in item.locks} | {(item.device, item.inode)}

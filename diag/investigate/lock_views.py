@@ -1,0 +1,112 @@
+"""What a lock graph comes to: each lock with its holders, waiters and openers, and what stayed hidden."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from diag.collectors import descriptors
+from diag.model.facts import Gap
+from diag.model.graph import How
+from diag.model.snapshot import AskedFile, Lock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from diag.collectors.descriptors import Descriptor
+    from diag.collectors.file_locks import FileLock
+    from diag.investigate.lock_graph import LockGraph
+    from diag.investigate.targets import Target
+
+
+def locks(graph: LockGraph) -> tuple[Lock, ...]:
+    """Every lock that matters, with its holders, waiters and mere openers."""
+    return (*(_lock(graph, lock) for lock in graph.held()), *_others(graph))
+
+
+def asked(graph: LockGraph, target: Target) -> AskedFile:
+    """An asked path, with the processes that have it open."""
+    pids = graph.files.openers(target)
+    return AskedFile(path=target.path, form=target.form, open_by=tuple(map(graph.inquiry.actor, pids)))
+
+
+def _lock(graph: LockGraph, lock: FileLock) -> Lock:
+    resource = graph.resource_of(lock)
+    holders = graph.holds(lock)
+    waiters = tuple(
+        wait
+        for wait in graph.waits
+        if wait.resource.key == resource.key or any(hold.resource.key == resource.key for hold in wait.holds)
+    )
+    busy = {hold.holder.pid for hold in holders} | {wait.waiter.pid for wait in waiters}
+    mine = graph.files.open_on(lock)
+    deleted = bool(mine) and all(item.deleted for item in mine)
+    return Lock(
+        resource=resource,
+        holders=holders,
+        waiters=waiters,
+        open_by=tuple(graph.inquiry.actor(pid) for pid in sorted({item.pid for item in mine} - busy)),
+        deleted=deleted,
+        replaced_by=_replaced_by(graph, mine) if deleted else None,
+        asked=graph.files.is_asked(lock),
+    )
+
+
+def _replaced_by(graph: LockGraph, mine: Sequence[Descriptor]) -> int | None:
+    """The inode that the path of a deleted lock file names now, as its holder sees that path."""
+    try:
+        return graph.inquiry.host.identity(f"/proc/{mine[0].pid}/root{mine[0].path}").inode
+    except OSError:
+        return None
+
+
+def _others(graph: LockGraph) -> tuple[Lock, ...]:
+    """Locks by existence, and locks known only because somebody waits: their holder is out of sight."""
+    known = {graph.resource_of(lock).key for lock in graph.held()}
+    found = {
+        holds[0].resource.key: Lock(resource=holds[0].resource, holders=holds)
+        for holds in graph.soft.values()
+        if holds
+    }
+    for wait in graph.waits:
+        resource = wait.resource
+        if resource.key in known or any(hold.resource.key in known for hold in wait.holds):
+            continue
+        earlier = found.get(resource.key) or Lock(resource=resource)
+        found[resource.key] = Lock(
+            resource=resource, holders=earlier.holders, waiters=(*earlier.waiters, wait)
+        )
+    return tuple(found.values())
+
+
+def gaps(graph: LockGraph, blinds: frozenset[str]) -> Iterable[Gap]:
+    """Say what stayed hidden, but only where it could matter."""
+    ownerless = any(graph.files.is_asked(lock) and not graph.holds(lock) for lock in graph.held())
+    unexplained = [wait for wait in graph.waits if wait.stuck and not wait.holds]
+    if graph.files.denied and (ownerless or unexplained or graph.waits):
+        yield descriptors.denied_gap(graph.inquiry.host, graph.files.denied, blinds)
+    elif any(wait.how is How.BLOCKED for wait in unexplained):
+        yield Gap(
+            source="/proc/locks",
+            hides="who holds the lock that is waited for",
+            reason="the kernel lists no holder that this pid namespace can see",
+            hint="run diag on the host, outside the container",
+            blinds=blinds,
+        )
+    elif unexplained:
+        yield Gap(
+            source="/proc/locks and /proc/PID/fd",
+            hides=f"who holds {unexplained[0].resource.path}, which others poll for",
+            reason="no process that can be seen from here holds a lock on it or has it open",
+            hint="look on the other hosts and in the other containers that share this file",
+            blinds=blinds,
+        )
+    if graph.unnamed:
+        yield Gap(
+            source="/proc/PID/task/TID/syscall",
+            hides=f"who waits for OFD locks ({graph.unnamed}): /proc/locks does not name their owners",
+            reason="those processes may not be looked into, or are in another pid namespace",
+            hint="run diag as root"
+            if graph.inquiry.host.info.uid
+            else "run diag on the host, outside the container",
+            blinds=blinds,
+        )

@@ -1,0 +1,266 @@
+"""``diag scan``: the whole host, cheap facts first, stacks only of those who seem to be stuck."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from msgspec.structs import replace
+
+from diag.collectors import file_locks, native_lock, pyspy
+from diag.collectors import process as processes
+from diag.collectors import threads as thread_facts
+from diag.collectors.asked import FILE_CALLS
+from diag.errors import DiagError
+from diag.investigate import idle_loops, segfaults, suspects
+from diag.investigate.databases import NOBODY, Access, Databases
+from diag.investigate.explore import CHAIN_RULES, chains_from, explore
+from diag.investigate.inquiry import Inquiry, is_python
+from diag.investigate.lock_files import LockFiles
+from diag.investigate.lock_graph import LockGraph
+from diag.model.facts import Gap, Thread
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator
+
+    from diag.host import Host
+    from diag.model.facts import Syscall
+    from diag.model.snapshot import Snapshot
+
+    Say = Callable[[str, float], None]
+    ThreadId = tuple[int, int]
+
+APART = 0.5
+"""Seconds between the two cheap looks: most threads that work have run in between."""
+MOST_STACKS = 400
+"""Python processes whose stacks are read, those most likely to be stuck first; 30 ms each."""
+DAY = 86400.0
+_FUTEX_COMMAND = 0x7F
+_ENDLESS_FUTEX = frozenset({0, 6, 9, 13})  # WAIT, LOCK_PI, WAIT_BITSET, LOCK_PI2: include/uapi/linux/futex.h
+_KERNEL_THREAD = 0x00200000
+
+LOCKS = frozenset({"flock", "fcntl", "semop", "semtimedop", "msgsnd"}) | FILE_CALLS
+WRITES = frozenset({"write", "writev", "sendto", "sendmsg"})
+READS = frozenset(
+    {"read", "readv", "vfork", "clone", "clone3", "recvfrom", "recvmsg", "wait4", "waitid", "msgrcv"}
+)
+"""Calls that may last for ever, the more suspicious ones first."""
+
+
+class Glimpse(NamedTuple):
+    """One thread, by three small files of /proc."""
+
+    state: str
+    call: Syscall | None
+    ran: str  # /proc/PID/task/TID/schedstat: changes whenever it has run
+
+
+class Counts(NamedTuple):
+    """What was looked at."""
+
+    processes: int
+    threads: int
+    denied: tuple[int, ...]
+
+
+def look(host: Host, *, access: Access = NOBODY, say: Say = lambda _text, _done: None) -> Snapshot:
+    """Look at every process of the host; ``say`` is told what is being done, and how far it is (0 to 1)."""
+    inquiry = Inquiry(host, pause=False)
+    inquiry.databases = Databases(inquiry, access)
+    first, counts = _glimpses(host, say)
+    say("waiting a moment for the second look", 0.3)
+    host.sleep(APART)
+    still = list(_still(host, first))
+    start = sorted(_choose(inquiry, first, still, say))
+    graph = _locks(inquiry, say)
+    start = sorted({*start, *(wait.waiter.pid for wait in graph.waits), *inquiry.databases.pids()})
+    snapshot = explore(inquiry, start, lambda text: say(text, 0.6), graph)
+    stuck = sorted({seen.process.pid for seen in snapshot.threads if seen.wait and seen.wait.stuck})
+    say("reading the logs for crash loops", 0.9)
+    return replace(
+        _with_crashes(host, snapshot),
+        gaps=(*snapshot.gaps, *_denied(host, counts)),
+        chains=tuple(chains_from(snapshot, stuck)),
+        counted=(
+            ("processes", counts.processes),
+            ("threads", counts.threads),
+            ("looked_at_closely", len({seen.process.pid for seen in snapshot.threads})),
+        ),
+    )
+
+
+def _glimpses(host: Host, say: Say) -> tuple[dict[ThreadId, Glimpse], Counts]:
+    """Look at each thread that sleeps in a call that may last for ever."""
+    found: dict[ThreadId, Glimpse] = {}
+    pids, seen, denied = processes.pids(host), 0, []
+    for number, pid in enumerate(pids):
+        if number % 50 == 0:
+            say(f"looking at {len(pids)} processes", 0.3 * number / len(pids))
+        if _is_kernel_thread(host, pid):
+            continue
+        for tid in _tids(host, pid):
+            seen += 1
+            try:
+                glimpse = _glimpse(host, pid, tid)
+            except PermissionError:
+                denied.append(pid)
+                break
+            if glimpse and (glimpse.state in "DTt" or (glimpse.call and suspicion(glimpse.call) is not None)):
+                found[pid, tid] = glimpse
+    return found, Counts(len(pids), seen, tuple(denied))
+
+
+def _is_kernel_thread(host: Host, pid: int) -> bool:
+    try:
+        stat = processes.parse_stat(host.read(f"/proc/{pid}/stat", 4096).decode("utf-8", "replace"))
+    except (OSError, DiagError):
+        return True  # gone
+    return bool(int(stat["flags"]) & _KERNEL_THREAD)
+
+
+def _tids(host: Host, pid: int) -> list[int]:
+    try:
+        return sorted(map(int, host.names(f"/proc/{pid}/task")))
+    except OSError:
+        return []
+
+
+def _glimpse(host: Host, pid: int, tid: int) -> Glimpse | None:
+    """Read one thread; None when it is gone. Raises ``PermissionError``."""
+    base = f"/proc/{pid}/task/{tid}"
+    try:
+        call = thread_facts.parse_syscall(_text(host, f"{base}/syscall"), host.info.machine)
+        state = _text(host, f"{base}/stat").rpartition(")")[2].split()[0]
+        return Glimpse(state, call, _text(host, f"{base}/schedstat"))
+    except PermissionError:
+        raise
+    except (OSError, IndexError, ValueError):
+        return None
+
+
+def _text(host: Host, path: str) -> str:
+    return host.read(path, 4096).decode("utf-8", "replace")
+
+
+def suspicion(call: Syscall) -> int | None:
+    """How suspicious it is to stay in a system call, 0 most; None: it is how idle threads wait."""
+    if call.name in LOCKS or call.name in WRITES or call.number < 0:  # below 0: a page fault
+        return 0
+    if call.name == "futex" and len(call.arguments) > 3:
+        endless = call.arguments[1] & _FUTEX_COMMAND in _ENDLESS_FUTEX and not call.arguments[3]
+        return 1 if endless else None
+    if idle_loops.idles(call):
+        return 3
+    return 2 if call.name in READS else None
+
+
+def _still(host: Host, first: dict[ThreadId, Glimpse]) -> Iterator[ThreadId]:
+    """Those that have not run since the first look."""
+    for (pid, tid), glimpse in first.items():
+        try:
+            again = _glimpse(host, pid, tid)
+        except PermissionError:
+            again = None
+        if again == glimpse:
+            yield pid, tid
+
+
+def _choose(
+    inquiry: Inquiry, first: dict[ThreadId, Glimpse], still: Iterable[ThreadId], say: Say
+) -> Iterator[int]:
+    """Choose whom to look at closely: everybody where that is cheap, and the likeliest of Python's."""
+    by_process: dict[int, dict[int, Glimpse]] = {}
+    for pid, tid in still:
+        by_process.setdefault(pid, {})[tid] = first[pid, tid]
+    ranked = sorted(by_process, key=lambda pid: (_rank(by_process[pid].values()), pid))
+    stacks = 0
+    left_out = []
+    for number, pid in enumerate(ranked):
+        if number % 50 == 0:
+            say(f"choosing among {len(ranked)} processes", 0.4)
+        process = inquiry.process(pid)
+        if process is None:
+            continue
+        # A loop that waits for events is how servers idle: only what it may hide counts.
+        others = {tid: one for tid, one in by_process[pid].items() if not idle_loops.idles(one.call)}
+        if not is_python(inquiry.host, process):
+            if others and not _only_idles(inquiry.host, pid, others):
+                yield pid
+            continue
+        if not others and not idle_loops.has_asyncio(inquiry.host, pid):
+            continue
+        stacks += 1
+        if stacks > MOST_STACKS:
+            left_out.append(pid)
+        elif others or idle_loops.may_be_stuck(inquiry, pid):
+            yield pid
+    if left_out:
+        inquiry.gaps.append(_too_many(left_out))
+
+
+def _only_idles(host: Host, pid: int, threads: dict[int, Glimpse]) -> bool:
+    """Whether all that threads of a native program wait for are notifications: no lock with an owner."""
+    return all(
+        glimpse.state == "S"
+        and glimpse.call is not None
+        and glimpse.call.name == "futex"
+        and _is_ownerless(host, pid, tid, glimpse)
+        for tid, glimpse in threads.items()
+    )
+
+
+def _is_ownerless(host: Host, pid: int, tid: int, glimpse: Glimpse) -> bool:
+    thread = Thread(pid=pid, tid=tid, name="", state=glimpse.state, syscall=glimpse.call)
+    lock = native_lock.collect(host, thread, (tid,))
+    return lock is not None and lock.owner_tid is None and lock.owner_ident is None
+
+
+def _rank(glimpses: Collection[Glimpse]) -> tuple[int, int]:
+    """Sort by the worst thread; threads on one and the same futex wait for one lock: they go first."""
+    worst = min((suspicion(each.call) if each.call else 0) or 0 for each in glimpses)
+    words = [each.call.arguments[0] for each in glimpses if each.call and each.call.name == "futex"]
+    return worst, len(set(words)) - len(words)
+
+
+def _too_many(pids: list[int]) -> Gap:
+    return Gap(
+        source="py-spy",
+        hides=f"what the threads of {len(pids)} more processes wait for (pid {pids[0]} and others)",
+        reason=f"more than {MOST_STACKS} Python processes have threads that do not move",
+        hint="ask about one that you suspect: diag why PID",
+        blinds=CHAIN_RULES,
+    )
+
+
+def _locks(inquiry: Inquiry, say: Say) -> LockGraph:
+    """All file locks of the host, with those who wait and those who poll for them."""
+    say("looking at file locks", 0.5)
+    try:
+        table = file_locks.collect(inquiry.host)
+    except OSError:
+        table = ()
+    graph = LockGraph(inquiry, LockFiles(inquiry.host, (), table))
+    if table:
+        graph.add_blocked()
+        suspects.add_pollers(inquiry, graph)
+    return graph
+
+
+def _with_crashes(host: Host, snapshot: Snapshot) -> Snapshot:
+    """Add what crashed in the last day, as the logs tell it."""
+    try:
+        seen = segfaults.look(host, (), span=segfaults.Span(since=host.clock().wall - DAY), pause=False)
+    except DiagError:
+        return snapshot
+    return replace(snapshot, crashes=seen.crashes, crash_groups=seen.crash_groups)
+
+
+def _denied(host: Host, counts: Counts) -> Iterator[Gap]:
+    """Say once of how many processes nothing could be seen."""
+    if not counts.denied:
+        return
+    process = processes.collect(host, counts.denied[0], host.clock())
+    if process is None:
+        return
+    gap = pyspy.denied_gap(host, process)
+    more = f" and of {len(counts.denied) - 1} more" if len(counts.denied) > 1 else ""
+    yield replace(gap, hides=f"{gap.hides}{more}", blinds=gap.blinds | CHAIN_RULES)

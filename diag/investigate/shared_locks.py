@@ -1,0 +1,164 @@
+"""Locks that processes share (multiprocessing): which process has one, or that its owner has died.
+
+A semaphore does not know its owner, but every process counts how often it has taken it itself
+(SemLock.count). Forked processes have that object at one and the same address.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from msgspec.structs import replace
+
+from diag.collectors import maps
+from diag.collectors import process as processes
+from diag.collectors.pyobjects import locks, queues
+from diag.collectors.pyobjects.memory import Memory
+from diag.investigate import forked
+from diag.model.facts import Evidence
+from diag.model.graph import Hold, Resource
+from diag.waits.scene import asked_at, at
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from diag.collectors.pyobjects import PyObjects
+    from diag.investigate.inquiry import Inquiry
+    from diag.model.graph import Wait
+    from diag.model.snapshot import SeenThread
+
+_COUNT, _MOST = 32, 36  # offsets in SemLock: int count, int maxvalue
+_INNER = 4  # frames of multiprocessing between the user's line and the semaphore
+PAUSE = 0.05
+"""Seconds between two reads of the counts: one may fall into the moment between taking and counting."""
+
+
+class _Shared(NamedTuple):
+    """A shared lock as one process has it."""
+
+    word: int  # address of the semaphore
+    counts: int  # address of the SemLock object
+    mapping: str  # the file that both processes have mapped: "/dev/shm/sem.mp-ab12 (deleted)"
+
+
+def link(inquiry: Inquiry, group: Sequence[SeenThread]) -> dict[int, Wait]:
+    """Return the waits, by thread id, of those who wait for a lock that is shared with other processes."""
+    waiting = [seen for seen in group if is_shared(seen)]
+    if not any(seen.stack for seen in waiting):
+        return {}
+    objects = inquiry.objects(group[0].process.pid)
+    if objects is None:
+        return {}
+    found = {}
+    for seen in waiting:
+        shared = _lock_of(inquiry, seen, objects)
+        wait = _link(inquiry, seen, shared) if shared else None
+        if wait:
+            found[seen.thread.tid] = wait
+    return found
+
+
+def is_shared(seen: SeenThread) -> bool:
+    """Whether a thread sleeps on a word that other processes may have mapped too."""
+    return seen.wait is not None and seen.wait.resource.key.startswith("futex:shared:")
+
+
+def _lock_of(inquiry: Inquiry, seen: SeenThread, objects: PyObjects) -> _Shared | None:
+    """The lock among the innermost frames' variables whose semaphore the thread sleeps on."""
+    word = seen.thread.syscall.arguments[0] if seen.thread.syscall else 0
+    for frame in seen.stack.frames[:_INNER] if seen.stack else ():
+        for address in (each for local in frame.locals for each in _named_by(objects, local.address)):
+            lock = locks.describe(objects, address)
+            if lock is None or lock.kind != "semlock" or word not in lock.futex_words:
+                continue
+            inner = lock.lock or lock.address
+            mapping = _mapping(inquiry, seen.process.pid, word)
+            # More than one at a time may have a semaphore, and anybody may release it.
+            if mapping and objects.memory.int32(inner + _MOST) == 1:
+                return _Shared(word, inner, mapping)
+    return None
+
+
+def _named_by(objects: PyObjects, address: int) -> Iterator[int]:
+    """A variable itself, and the locks of a queue: in 2.7 get() knows its lock by a closure only."""
+    yield address
+    if objects.is_a(address, *queues.BETWEEN_PROCESSES):
+        for name in ("_rlock", "_wlock"):
+            if lock := objects.attribute(address, name):
+                yield lock
+
+
+def _mapping(inquiry: Inquiry, pid: int, address: int) -> str | None:
+    found = (item.path for item in maps.collect(inquiry.host, pid) if item.start <= address < item.end)
+    return next((path for path in found if path.startswith("/")), None)
+
+
+def _link(inquiry: Inquiry, seen: SeenThread, shared: _Shared) -> Wait | None:
+    """Name who has the lock; None where that cannot be told."""
+    assert seen.wait
+    family = _family(inquiry, seen.process.pid, shared)
+    holders = _counting(inquiry, family, shared)
+    if not holders:
+        everybody = _everybody(inquiry, seen.process.pid, shared)
+        if everybody is None:
+            return None
+        family = everybody
+        inquiry.host.sleep(PAUSE)
+        holders = _counting(inquiry, family, shared)
+    name = f"the lock that processes share in {shared.mapping.partition(' ')[0]}"
+    resource = Resource(kind="shared-lock", key=f"shared-lock:{shared.mapping}", name=name)
+    text = f"semaphore at {shared.word:#x} is taken; of the {len(family)} processes that have it " + (
+        f"pid {', '.join(map(str, holders))} counts it as its own" if holders else "none has taken it"
+    )
+    evidence = Evidence(source=f"/proc/{seen.process.pid}/mem", text=text)
+    who = f" held by pid {', '.join(map(str, holders))}" if holders else ", whose owner has died"
+    return replace(
+        seen.wait,
+        resource=resource,
+        words=f"waits for {name}{who}{at(seen.stack)}",
+        where=asked_at(seen.stack),
+        holds=tuple(Hold(holder=inquiry.actor(pid), resource=resource) for pid in holders),
+        evidence=(*seen.wait.evidence, evidence),
+    )
+
+
+def _family(inquiry: Inquiry, pid: int, shared: _Shared) -> tuple[int, ...]:
+    """Those of its relatives that have the semaphore: the owner is most often one of them."""
+    oldest = pid
+    while (process := inquiry.process(oldest)) and process.ppid > 1 and _has(inquiry, process.ppid, shared):
+        oldest = process.ppid
+    family = processes.family(inquiry.host, oldest)
+    return tuple(each for each in family if _is_copy(inquiry, pid, each) and _has(inquiry, each, shared))
+
+
+def _everybody(inquiry: Inquiry, pid: int, shared: _Shared) -> tuple[int, ...] | None:
+    """Every process of the host that has it; None when one of them is no copy of our memory."""
+    if shared.mapping not in inquiry.sharers:
+        inquiry.sharers[shared.mapping] = tuple(
+            each
+            for each in processes.pids(inquiry.host)
+            if any(item.path == shared.mapping for item in maps.collect(inquiry.host, each))
+        )
+    found = inquiry.sharers[shared.mapping]
+    return found if all(_is_copy(inquiry, pid, each) for each in found) else None
+
+
+def _is_copy(inquiry: Inquiry, pid: int, other: int) -> bool:
+    return pid == other or forked.same_memory(inquiry, pid, other)
+
+
+def _has(inquiry: Inquiry, pid: int, shared: _Shared) -> bool:
+    return _mapping(inquiry, pid, shared.word) == shared.mapping
+
+
+def _counting(inquiry: Inquiry, family: Iterable[int], shared: _Shared) -> tuple[int, ...]:
+    """Those who count the lock as taken by themselves, if it is taken at all."""
+    found = []
+    for pid in family:
+        memory = Memory(inquiry.host, pid)
+        if memory.int32(shared.word) != 0:
+            return (pid,)  # free, or not readable: it is not stuck for want of an owner
+        count = memory.int32(shared.counts + _COUNT)
+        if count is None or count > 0:
+            found.append(pid)
+    return tuple(found)

@@ -1,0 +1,1 @@
+"""Frozen records that travel from collectors to renderers; they import nothing else of diag."""

@@ -1,0 +1,40 @@
+"""What a core shows of code that was at work before the fault."""
+
+from __future__ import annotations
+
+from diag.model.facts import Fact
+
+
+class PastCall(Fact, frozen=True, kw_only=True):
+    """A call that had returned, whose return address was still left on the dead part of a stack."""
+
+    tid: int
+    library: str  # path of the file whose code had made the call
+    function: str  # "?": no table names it
+    by_python: bool  # the interpreter had called that function
+
+
+class LibraryUse(Fact, frozen=True, kw_only=True):
+    """What a library has to do with Python, by the names that it asks the dynamic linker for."""
+
+    library: str  # path
+    python: bool  # it uses Python's C interface at all
+    lets_go: tuple[str, ...] = ()  # functions with which it lets go of the interpreter lock
+    borrows: tuple[str, ...] = ()  # functions that give it references which are not its own
+    version: str = ""  # where its own texts tell
+
+
+class Damage(Fact, frozen=True, kw_only=True):
+    """Traces of what was at work before."""
+
+    python: tuple[int, int] | None = None  # version; None: not known
+    past: tuple[PastCall, ...] = ()  # of each thread the most recent first
+    uses: tuple[LibraryUse, ...] = ()
+
+    def use(self, library: str) -> LibraryUse | None:
+        """What one library has to do with Python; None where it was not looked at or not readable."""
+        return next((one for one in self.uses if one.library == library), None)
+
+    def past_of(self, library: str) -> tuple[PastCall, ...]:
+        """The past calls of one library."""
+        return tuple(one for one in self.past if one.library == library)

@@ -1,0 +1,61 @@
+"""What the arguments of a system call stand for: files, sockets, the other ends, time limits."""
+
+from __future__ import annotations
+
+from diag.model.facts import Fact
+
+
+class Asked(Fact, frozen=True, kw_only=True):
+    """What one sleeping thread asked the kernel for, read from its arguments."""
+
+    pid: int
+    tid: int
+    fds: tuple[int, ...] = ()
+    writes: bool = False  # it waits until it can write; otherwise until it can read
+    limit: float | None = None  # seconds it is willing to wait in all; None: for ever, or unknown
+    left: float | None = None  # seconds of that still to go
+    path: str | None = None  # that it wants to open, or wants to know of
+    base: int | None = None  # the descriptor a relative path begins at; None: the working directory
+    child: int | None = None  # waitpid's argument; a number of the target's own pid namespace
+
+
+class OpenFile(Fact, frozen=True, kw_only=True):
+    """What one descriptor of a process is open on."""
+
+    pid: int
+    fd: int
+    target: str  # as /proc/PID/fd has it: "/path", "pipe:[12]", "socket:[34]", "anon_inode:[eventpoll]"
+    device: int = 0  # st_dev; 0: unknown
+    inode: int = 0
+    watched: tuple[int, ...] = ()  # epoll: the descriptors it watches
+    refers: int | None = None  # pidfd: the process it stands for
+
+    @property
+    def kind(self) -> str:
+        """``socket``, ``pipe``, ``epoll`` …, or ``file`` for everything that has a path."""
+        if self.target.startswith("anon_inode:"):
+            name = self.target.removeprefix("anon_inode:").strip("[]")
+            return {"eventpoll": "epoll"}.get(name, name)
+        return "file" if self.target.startswith("/") else self.target.partition(":")[0]
+
+
+class Socket(Fact, frozen=True, kw_only=True):
+    """One row of /proc/net/{tcp,tcp6,udp,udp6,unix,netlink}."""
+
+    inode: int
+    family: str  # tcp, tcp6, udp, udp6, unix, netlink
+    state: str  # established, listen, syn-sent, close-wait …; "" where the protocol has none
+    local: str = ""  # "127.0.0.1:80", "/run/x.sock", "@abstract"
+    remote: str = ""
+    peer: int | None = None  # inode of the other end, where it is on this host; 0: it has none
+
+
+class End(Fact, frozen=True, kw_only=True):
+    """A descriptor, of any process, on one pipe or socket."""
+
+    pid: int
+    fd: int
+    device: int
+    inode: int
+    reads: bool = True
+    writes: bool = True

@@ -1,0 +1,55 @@
+"""P002: processes wait for each other's messages in a ring."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from diag.model.finding import Confidence, Finding, Severity
+from diag.rules import chains, phrases, pipe_deadlock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from diag.model.snapshot import Snapshot
+    from diag.rules.chains import Ring
+
+CODE, SLUG = "P002", "call-cycle"
+_OTHERS = frozenset({"file-lock", "database-lock", "queued-work"})  # L002, D003 and T005 tell those
+
+
+def check(snapshot: Snapshot) -> Iterator[Finding]:
+    """Processes form a ring of messages, and it is no full pipe between parent and child."""
+    graph = chains.Graph(snapshot)
+    for ring in graph.rings():
+        messages = ring.kinds & chains.MESSAGES
+        if len(ring.pids) == 1 or not messages or ring.kinds & _OTHERS or pipe_deadlock.applies(ring):
+            continue
+        # Both ends of an idle connection read: a ring only where no other thread could say a word.
+        if not graph.bystanders(ring.waits):
+            yield _finding(ring)
+
+
+def _finding(ring: Ring) -> Finding:
+    first = ring.waits[0]
+    pids = sorted(ring.pids)
+    return Finding(
+        code=CODE,
+        slug=SLUG,
+        summary=chains.hops(ring.waits),
+        severity=Severity.CRITICAL,
+        # That nothing is on its way between them is seen; that the peer owes an answer is inferred.
+        confidence=Confidence.LIKELY,
+        culprit=first.waiter,
+        victims=(*(wait.waiter for wait in ring.waits[1:]), *(wait.waiter for wait in ring.victims)),
+        resource=first.resource,
+        chain=chains.links(ring.waits),
+        evidence=chains.evidence(ring.waits),
+        against=("a signal handler or a timer of one of the processes could still send something",),
+        remedy=(
+            f"kill -KILL {first.waiter.pid} (or any other of the ring) breaks it: the others see the "
+            "connection close and go on or fail, the work of the killed one is lost",
+            "in the code: do not call back into a caller while it waits for an answer; serve requests in "
+            "another thread than the one that makes them; and put a time limit on every call",
+        ),
+        check=(*phrases.check_stack(*pids), "ss -xp; ss -tnp"),
+    )

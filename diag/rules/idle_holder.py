@@ -1,0 +1,95 @@
+"""L006: the holder keeps a lock while it sleeps, idles or works, and others wait."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from diag.model.finding import Finding, Severity
+from diag.model.graph import How
+from diag.rules import phrases
+from diag.rules.lock_causes import End, causes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from diag.model.facts import Evidence
+    from diag.model.snapshot import Snapshot
+    from diag.rules.lock_causes import Cause
+
+CODE, SLUG = "L006", "idle-holder"
+
+
+def check(snapshot: Snapshot) -> Iterator[Finding]:
+    """Others wait for a lock whose holder could release it, but does something else."""
+    for cause in causes(snapshot, End.IDLE):
+        if len(cause.path) > 1:
+            continue  # L005 tells that story from its beginning
+        if _takes_turns(cause):
+            continue
+        holder = cause.hold.holder
+        yield Finding(
+            code=CODE,
+            slug=SLUG,
+            summary=(
+                f"{phrases.who(holder)} holds the {cause.hold.resource.name}"
+                f"{phrases.also(cause.also)}"
+                f"{', taken' + phrases.at(cause.hold.taken_at) if cause.hold.taken_at else ''}, while it "
+                f"{_doing(cause)}; {phrases.waiting(len(cause.actors))} for it"
+            ),
+            severity=Severity.WARNING,
+            confidence=cause.confidence,
+            culprit=holder,
+            victims=cause.actors,
+            resource=cause.hold.resource,
+            chain=cause.chain,
+            evidence=(*cause.evidence, *_evidence(cause)),
+            against=tuple(_against(cause)),
+            remedy=(
+                f"let pid {holder.pid} finish or release it; ending it frees the lock and loses its work",
+                "in the code: hold the lock only around what it protects, never over sleeps, waits for "
+                "work or network calls",
+            ),
+            check=(
+                *phrases.check_stack(holder.pid),
+                *phrases.check_lock(cause.hold.resource),
+            ),
+        )
+
+
+def _takes_turns(cause: Cause) -> bool:
+    """Whether workers take turns to accept clients: whoever has the lock waits for the next one.
+
+    The others ask for the lock where the holder took it, or, without lines of code, are its own copies.
+    """
+    doing = cause.last.wait if cause.last else None
+    if doing is None or doing.resource.kind != "socket" or doing.how is not How.IDLE:
+        return False
+    taken, holder = cause.hold.taken_at, cause.hold.holder
+    return all(
+        wait.where == taken if taken and wait.where else wait.waiter.process == holder.process
+        for wait in cause.victims
+    )
+
+
+def _doing(cause: Cause) -> str:
+    seen = cause.last
+    place = phrases.at(cause.hold.holder.where)
+    if seen and seen.wait:
+        return phrases.does(seen.wait.words)
+    if seen and seen.thread.state == "R":
+        return f"works{place}"
+    return f"does something else{place}"
+
+
+def _against(cause: Cause) -> Iterator[str]:
+    yield "the holder may still need the lock: only its code can tell"
+    if cause.hold.resource.lock == "lease":
+        yield "the kernel takes a lease away by itself after /proc/sys/fs/lease-break-time seconds"
+    if cause.last and cause.last.wait and cause.last.wait.resource.kind == "unknown":
+        yield "what the holder does is hidden: it may be stuck itself; look again as root"
+    if not cause.sure:
+        yield "the process has several threads, and nothing shows which of them has the lock"
+
+
+def _evidence(cause: Cause) -> tuple[Evidence, ...]:
+    return cause.last.wait.evidence if cause.last and cause.last.wait else ()

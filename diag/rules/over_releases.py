@@ -1,0 +1,75 @@
+"""How to make sure of an over-release, and whose are known. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from diag.rules import core_causes, core_code
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from diag.model.core import CoreImage, Suspect
+    from diag.model.snapshot import Snapshot
+
+_FIXED = (2, 0, 18)  # of uWSGI (unbit/uwsgi pull request 1851)
+_SPOOLS = re.compile(r"\w*spool\w*")
+_OPTIONS = re.compile(r"--spooler(?:=.*)?|-Q")
+
+
+def known(snapshot: Snapshot) -> Iterator[str]:
+    """Yield what is known of the suspects' own faults, where version and facts fit."""
+    damage = snapshot.damage
+    for one in snapshot.suspects if damage else ():
+        assert damage is not None
+        use = damage.use(one.library)
+        version = use.version if use else ""
+        if core_code.base_name(one.library) != "uwsgi" or not version or _number(version) >= _FIXED:
+            continue
+        if why := _spooled(snapshot, one):
+            yield (
+                f"known: uwsgi.spool() of uWSGI {version} releases the items of its argument, which it has "
+                f"only borrowed (unbit/uwsgi#1852, gone since 2.0.18), and {why}: update uWSGI"
+            )
+
+
+def _number(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:4])
+
+
+def _spooled(snapshot: Snapshot, one: Suspect) -> str:
+    """Say how it can be told that this process spools; "" where nothing tells."""
+    for seen in snapshot.threads:
+        for frame in seen.stack.frames if seen.stack else ():
+            if frame.native and frame.library == one.library and _SPOOLS.fullmatch(frame.function):
+                return f"thread {seen.thread.tid} is in {frame.function}"
+    for call in snapshot.damage.past_of(one.library) if snapshot.damage else ():
+        if _SPOOLS.fullmatch(call.function):
+            return f"thread {call.tid} had been in {call.function}"
+    words = snapshot.core.arguments if snapshot.core else ()
+    if found := next((word for word in words if _OPTIONS.fullmatch(word)), None):
+        return f"this one has a spooler ({found} on its command line)"
+    return ""
+
+
+def prove(snapshot: Snapshot, core: CoreImage) -> Iterator[str]:
+    """Yield the commands that make sure of it, such as this version of Python has."""
+    program = core_causes.program(core)
+    python = snapshot.damage.python if snapshot.damage else None
+    own = core_code.is_interpreter_file(core.executable)
+    # PYTHONMALLOC came with 3.6; before 3.7 only the program python itself read it (Modules/main.c).
+    if python is None or python >= (3, 7) or (python == (3, 6) and own):
+        also = "; so does python -X dev" if own and (python is None or python >= (3, 7)) else ""
+        yield f"PYTHONMALLOC=debug PYTHONFAULTHANDLER=1 {program}   (dies sooner{also})"
+    name = f"Python {python[0]}.{python[1]}" if python else "the same Python"
+    linked = "" if own else ", and the program built against it"
+    yield (
+        f"./configure --with-pydebug && make   (sources of {name}{linked}: it checks each count and names "
+        f"file and line that released too often), then: {program}"
+    )
+    libc = "" if python is not None and python < (3, 6) else "PYTHONMALLOC=malloc "
+    yield (
+        "build the suspect with CFLAGS='-g -fsanitize=address', then: "
+        f"LD_PRELOAD=$(gcc -print-file-name=libasan.so) ASAN_OPTIONS=detect_leaks=0 {libc}{program}"
+    )

@@ -1,0 +1,69 @@
+"""Which locks the frames of a thread hold where they stand, by the source of their functions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from diag.waits.lock_sites.held import enclosing
+from diag.waits.lock_sites.named import own_type
+from diag.waits.python_locks.names import Name, name_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from diag.model.facts import Frame, Stack
+    from diag.model.source import Site, Source
+
+_CONDITIONS = ("Condition", "_Condition")  # the second in 2.7
+
+
+class Held(NamedTuple):
+    """One statement that holds something at the line its frame stands on."""
+
+    frame: int  # index in the stack
+    site: Site
+    name: Name | None  # None: an expression that names nothing that lasts
+
+
+def held_by(stack: Stack, sources: Mapping[str, Source]) -> tuple[Held, ...]:
+    """List what a thread holds, the innermost frame and statement first.
+
+    Every ``with`` counts, whatever its expression is called: it is compared by object, not by words.
+    What Condition.wait() has released for the time of the wait is left out.
+    """
+    waits = _waiting_condition(stack.frames)
+    found = [
+        Held(n, site, name_of(stack.frames[n], site.target))
+        for n, frame in enumerate(stack.frames)
+        if not frame.native
+        for site in reversed(enclosing(frame, sources.get(frame.file), stack.frames[n - 1] if n else None))
+    ]
+    if waits is None:
+        return tuple(found)
+    released = _released(found, stack.frames, waits)
+    return tuple(held for held in found if held is not released)
+
+
+def is_threading(frame: Frame) -> bool:
+    """Whether a frame runs the standard library's own locks."""
+    return frame.file.endswith("/threading.py")
+
+
+def _waiting_condition(frames: tuple[Frame, ...]) -> int | None:
+    """The index of the frame that runs Condition.wait, where the thread sleeps in one."""
+    for n, frame in enumerate(frames):
+        if frame.native:
+            continue
+        if not is_threading(frame):
+            return None
+        if frame.function.rpartition(".")[2] == "wait" and own_type(frame) in _CONDITIONS:
+            return n
+    return None
+
+
+def _released(found: list[Held], frames: tuple[Frame, ...], wait: int) -> Held | None:
+    """What the wait gave back: the statement on its condition, else the innermost one around it."""
+    condition = next(local.address for local in frames[wait].locals if local.name == "self")
+    outside = [held for held in found if held.frame > wait]
+    named = (held for held in outside if held.name == ("object", condition, ""))
+    return next(named, next(iter(outside), None))

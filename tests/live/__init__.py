@@ -1,0 +1,1 @@
+"""Real processes, seen from outside by the real command line."""

@@ -1,0 +1,199 @@
+"""C001 to C012 by cores of processes that really died: victim, cause and suspects."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.cli import diag
+from tests.support.cores import die, extension, gcore
+from tests.support.crashes import build
+from tests.support.interpreters import interpreter, on_pythons, packages, version_of
+from tests.support.processes import PROGRAMS, running, threads_in, wait_until
+from tests.support.require import need_tool
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.support.servers import MariaDB
+
+pytestmark = pytest.mark.live
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Iterator[Path]:
+    """A place for cores, which are large."""
+    yield tmp_path
+    shutil.rmtree(tmp_path)
+
+
+@on_pythons()
+def test_an_extension_that_releases_what_it_borrowed(python: str, directory: Path) -> None:
+    extension(python, directory)
+    # What is damaged may also make it loop for ever: then once more.
+    program = [python, str(PROGRAMS / "overrelease.py")]
+    for _ in range(4):  # in one death of twenty nothing shows that it was an object: C003 or C012
+        core = die(program, directory, env={"PYTHONPATH": str(directory)}, tries=6)
+        answer = diag("core", core)
+        if answer.codes in (["C002"], ["C006"]):
+            break
+    # Now and then the C library notices it first: then the heap is the victim, with the same suspects.
+    assert answer.codes in (["C002"], ["C006"]), answer
+    assert answer.code == 3
+    found = answer.found(answer.codes[0])
+    assert found["confidence"] in ("certain", "likely")
+    suspects = answer.json["core"]["suspects"]
+    assert suspects[0]["library"] == str(directory / "jobqueue.so"), suspects
+    assert suspects[0]["function"] in ("spool", None)  # None: it had returned just before
+    assert not any("libpython" in one["library"] or "libc" in one["library"] for one in suspects)
+    assert any("overrelease" in line for line in found["check"])
+    assert found["victims"][0]["tid"] == answer.json["core"]["fault"]["tid"]
+    if answer.codes == ["C002"]:
+        assert found["culprit"] is None or found["culprit"]["library"] == "jobqueue.so"
+        known = "--with-pydebug" if version_of(python) == "2.7" else "PYTHONMALLOC=debug"
+        assert any(known in line for line in found["check"]), found["check"]
+
+
+@pytest.mark.parametrize(
+    ("how", "thread", "code", "symbol"),
+    [
+        ("read-null", True, "C003", "read_field"),
+        ("write-null", False, "C003", "write_field"),
+        ("call-null", True, "C005", "call"),
+        ("call-data", False, "C005", "call"),
+        ("overflow", True, "C004", "recurse"),
+        ("overflow", False, "C004", "recurse"),
+        ("illegal", False, "C011", "illegal"),
+        ("divide", True, "C011", "divide"),
+        ("wild", False, "C012", "read_field"),
+    ],
+)
+def test_native_faults(directory: Path, how: str, thread: bool, code: str, symbol: str) -> None:
+    crasher = build(directory)
+    words = [str(crasher.home / "crash"), how, *(["thread"] if thread else [])]
+    core = die(words, directory, env={"LD_LIBRARY_PATH": str(directory)})
+    answer = diag("core", core)
+    assert answer.codes == [code], answer
+    found = answer.found(code)
+    assert found["culprit"]["library"] == "libfaults.so.1"
+    assert found["culprit"]["symbol"] == symbol
+    fault = answer.json["core"]["fault"]
+    first = answer.json["core"]["threads"][0]
+    assert fault["tid"] == first["tid"]
+    assert any(frame["function"] == symbol for frame in first["frames"])
+    if how == "read-null":
+        assert fault["address"] == "0x1b8"
+        assert "which is NULL" in fault["words"][1]
+    if how == "wild":
+        assert "no address but text: 'AAAAAAAA'" in fault["words"][1]
+
+
+@pytest.mark.parametrize("how", ["double", "overrun"])
+def test_a_damaged_heap(directory: Path, how: str) -> None:
+    program = directory / "heap"
+    source = str(PROGRAMS / "heap.c")
+    subprocess.run([need_tool("gcc"), "-g", "-w", source, "-o", program], check=True)
+    answer = diag("core", die([str(program), how], directory))
+    assert answer.codes == ["C006"], answer
+    found = answer.found("C006")
+    assert found["confidence"] == "certain"
+    assert found["culprit"]["library"] == "heap"
+    assert any("__abort_msg" in item["source"] for item in found["evidence"])
+
+
+@on_pythons("3.6", "3.13")
+def test_a_handler_of_the_process_itself_is_seen_through(python: str, directory: Path) -> None:
+    """Faulthandler raises the signal again: the core's own signal is sent by the process to itself."""
+    code = "import ctypes; ctypes.string_at(0)"
+    answer = diag("core", die([python, "-X", "faulthandler", "-c", code], directory))
+    assert answer.codes == ["C003"], answer
+    assert answer.json["core"]["fault"]["address"] == "0x0"
+
+
+def test_the_libraries_of_a_core_are_known(directory: Path) -> None:
+    core = die([interpreter("3.12"), "-c", "import ctypes; ctypes.string_at(0)"], directory)
+    libraries = diag("core", core).json["core"]["libraries"]
+    libc = next(one for one in libraries if "/libc.so." in one["path"])
+    assert (libc["version"], libc["now"]) == ("6", "same")
+    assert len(libc["build_id"]) == 40
+
+
+def test_an_abort_of_the_program_is_not_explained_away(directory: Path) -> None:
+    answer = diag("core", die([interpreter("3.12"), "-c", "import os; os.abort()"], directory))
+    assert answer.codes == ["C012"], answer
+    assert "os_abort" in answer.found("C012")["summary"]
+
+
+def test_a_signal_from_outside_is_no_fault_of_the_process(directory: Path) -> None:
+    code = (
+        "import os, subprocess, time\n"
+        "subprocess.Popen(['sh', '-c', 'sleep 0.3; kill -ABRT %d' % os.getpid()])\n"
+        "time.sleep(30)"
+    )
+    answer = diag("core", die([interpreter("3.12"), "-c", code], directory))
+    assert (answer.code, answer.codes) == (0, []), answer
+    assert "sent by process" in answer.json["core"]["signal"]["words"]
+
+
+def test_a_recording_of_a_crash_says_the_same(directory: Path) -> None:
+    code = "import ctypes; ctypes.string_at(0)"
+    core = die([interpreter("3.12"), "-c", code], directory)
+    tape = directory / "tape"
+    recorded = diag("record", "-o", tape, "--", "core", core, "--format", "json", form="terminal")
+    core.unlink()
+    assert diag("core", core, "--replay", tape).stdout == recorded.stdout
+    assert '"C003"' in recorded.stdout
+
+
+def test_the_log_of_the_service_is_read_with_it(directory: Path) -> None:
+    core = die([interpreter("3.12"), "-c", "import ctypes; ctypes.string_at(0)"], directory)
+    pid = diag("core", core).json["core"]["pid"]
+    (directory / "uwsgi.log").write_text(
+        f"spawned uWSGI worker 2 (pid: {pid}, cores: 1)\n"
+        f"[pid: {pid}|app: 0|req: 1/1] 127.0.0.1 () GET /orders => generated 2 bytes\n"
+        f"!!! uWSGI process {pid} got Segmentation Fault !!!\n"
+        f"DAMN ! worker 2 (pid: {pid}) died, killed by signal 11 :( trying respawn ...\n"
+    )
+    answer = diag("core", core, "--log", directory / "uwsgi.log")
+    found = answer.found("C003")
+    assert "worker 2" in found["summary"]
+    assert any("/orders" in item["text"] for item in found["evidence"])
+    assert answer.json["core"]["logs"][0]["began"]["line"] == 1
+    missing = diag("core", core, "--log", directory / "none")
+    assert any("none" in gap["source"] for gap in missing.json["gaps"])
+
+
+@on_pythons("2.7", "3.11")
+def test_a_connection_shared_by_threads(python: str, database: MariaDB, directory: Path) -> None:
+    """The core of a worker that died in the client library, while others had the same connection."""
+    client = packages(python, "mysqlclient==1.4.6" if version_of(python) == "2.7" else "mysqlclient==2.2.7")
+    program = [python, str(PROGRAMS / "mysql_shared.py"), "worker", str(database.port)]
+    for _ in range(12):  # now and then nobody else has the connection any more, or the heap notices first
+        core = die(program, directory, env={"PYTHONPATH": str(client)}, timeout=120)
+        answer = diag("core", core)
+        core.unlink()
+        if answer.codes == ["C001"] and answer.found("C001")["confidence"] != "possible":
+            break
+    found = answer.found("C001")
+    assert "Connection at 0x" in found["summary"] or "Cursor at 0x" in found["summary"]
+    assert found["culprit"]["library"].startswith("libmariadb")
+
+
+def test_openmp_after_a_fork(directory: Path) -> None:
+    """GNU's OpenMP waits in the child for threads of the parent; the parent, with its team, is healthy."""
+    program = directory / "openmp"
+    source = str(PROGRAMS / "fork_openmp.c")
+    subprocess.run([need_tool("gcc"), "-O1", "-g", "-fopenmp", source, "-o", program], check=True)
+    with running(("env",), str(program)) as parent:
+        child = parent.said["child"]
+        wait_until(lambda: bool(threads_in(child, "futex")), "the child sleeps in a futex")
+        stuck, healthy = gcore(child, directory), gcore(parent.pid, directory)
+    answer = diag("core", stuck)
+    assert answer.codes == ["C010"], answer
+    assert answer.found("C010")["culprit"]["library"].startswith("libgomp")
+    answer = diag("core", healthy)
+    assert (answer.code, answer.codes) == (0, []), answer

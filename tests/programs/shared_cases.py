@@ -1,0 +1,80 @@
+"""Locks and pools that processes share. argv: CASE."""
+from __future__ import print_function
+
+import multiprocessing
+import os
+import signal
+import sys
+import time
+
+if hasattr(multiprocessing, "get_context"):
+    multiprocessing = multiprocessing.get_context("fork")
+
+
+def ready(**roles):
+    for role, pid in roles.items():
+        print(role, pid)
+    print("ready")
+    sys.stdout.flush()
+
+
+def take(lock, done):
+    with lock:
+        done.send(os.getpid())
+        time.sleep(1000)
+
+
+def want(lock):
+    with lock:
+        pass
+
+
+def start(target, *args):
+    process = multiprocessing.Process(target=target, args=args)
+    process.daemon = True
+    process.start()
+    return process
+
+
+def held(kill):
+    lock = multiprocessing.Lock()
+    ours, theirs = multiprocessing.Pipe()
+    holder = start(take, lock, theirs)
+    ours.recv()
+    waiter = start(want, lock)
+    if kill:
+        os.kill(holder.pid, signal.SIGKILL)
+        holder.join()
+    ready(holder=holder.pid, waiter=waiter.pid)
+    waiter.join()
+
+
+def killed_holder():
+    """The process that had the lock was killed."""
+    held(True)
+
+
+def living_holder():
+    held(False)
+
+
+def idle_pool():
+    """One worker reads the task pipe with its lock, the others wait for that lock: healthy."""
+    pool = multiprocessing.Pool(3)
+    pool.map(abs, range(10))
+    ready()
+    time.sleep(1000)
+
+
+def pool_without_reader():
+    """The worker that was reading the task pipe was killed, with the lock of the pipe."""
+    pool = multiprocessing.Pool(3)
+    pool.map(abs, range(10))
+    time.sleep(0.3)
+    reader = next(worker for worker in pool._pool if "pipe" in open("/proc/%d/wchan" % worker.pid).read())
+    os.kill(reader.pid, signal.SIGKILL)
+    ready()
+    pool.apply(abs, (1,))
+
+
+globals()[sys.argv[1]]()

@@ -1,0 +1,1 @@
+"""What the live tests stand on: interpreters, programs, servers, and the real command line."""
