@@ -80,7 +80,7 @@ def celery(broker):
 
     app = Celery("served", broker="filesystem://")
     app.conf.update(
-        broker_transport_options={"data_folder_in": broker, "data_folder_out": broker},
+        broker_transport_options={"data_folder_in": broker, "data_folder_out": broker, "control_folder": broker},
         worker_hijack_root_logger=False,
     )
     tasks = {name: app.task(globals()[name], name=name) for name in ("file_hold", "file_later")}
