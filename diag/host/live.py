@@ -11,7 +11,7 @@ import time
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from diag.host import memory_search, statx
+from diag.host import files, machine, memory_search, statx
 from diag.host.base import (
     READ_LIMIT,
     Answers,
@@ -43,24 +43,10 @@ if TYPE_CHECKING:
     from diag.host.follow import Target
 
 
-CHUNK = 1 << 16
-"""Bytes asked for in one read(2): the kernel gives a page of such files at a time, and a buffer that the
-allocator has to get from the system each time costs more than the read (measured).
-"""
-
 SYSLOG_ACTION_READ_ALL = 3
 SYSLOG_ACTION_SIZE_BUFFER = 10
 KCMP_FILE = 0
 SYS_KCMP = {"x86_64": 312, "aarch64": 272, "ppc64le": 354, "s390x": 343, "riscv64": 272}
-
-INITIAL_NAMESPACES = {
-    "cgroup": 4026531835,
-    "pid": 4026531836,
-    "user": 4026531837,
-    "uts": 4026531838,
-    "ipc": 4026531839,
-}
-"""Inode numbers of the machine's own namespaces (include/linux/proc_ns.h); a container has others."""
 
 
 class LiveHost:
@@ -76,24 +62,7 @@ class LiveHost:
     @cached_property
     def info(self) -> HostInfo:
         """Facts that do not change during a run."""
-        system = os.uname()
-        return HostInfo(
-            name=system.nodename,
-            kernel=system.release,
-            machine=system.machine,
-            boot_id=self._text("/proc/sys/kernel/random/boot_id"),
-            ticks=os.sysconf("SC_CLK_TCK"),
-            page_size=os.sysconf("SC_PAGE_SIZE"),
-            cpus=os.cpu_count() or 1,
-            uid=os.geteuid(),
-            pid=os.getpid(),
-            capabilities=int(_field(self._text("/proc/self/status"), "CapEff") or "0", 16),
-            container=self._container(),
-            cwd=to_text(os.getcwd()),
-            timezone=time.strftime("%z"),
-            zone_rules=_zone_rules(),
-            debug_server=bool(os.environ.get("DEBUGINFOD_URLS", "").strip()),
-        )
+        return machine.info()
 
     def clock(self) -> Clock:
         """Read the clocks."""
@@ -111,7 +80,7 @@ class LiveHost:
 
     def read(self, path: str, limit: int = READ_LIMIT) -> bytes:
         """Read a whole file, at most ``limit`` bytes."""
-        data = bounded(path, lambda: _read_all(path, limit))
+        data = bounded(path, lambda: files.read_all(path, limit))
         if not path.endswith(("/cmdline", ".py")):
             return data
         from diag.host import redact  # noqa: PLC0415 - its patterns are compiled only when used
@@ -168,34 +137,14 @@ class LiveHost:
         Device and inode come from the descriptor itself, not from its path, so they are right for
         deleted files and other mount namespaces. They are asked for in one bounded step a process.
         """
-        return bounded(f"/proc/{pid}/fd", lambda: _fds(pid))
+        return bounded(f"/proc/{pid}/fd", lambda: files.descriptors(pid))
 
     def identity(self, path: str) -> FileId:
         """Name a file as stat(2) and as the lock tables do.
 
         O_PATH opens nothing: no permission on the file is needed, no FIFO blocks, no lease breaks.
         """
-
-        def look() -> FileId:
-            handle = os.open(to_path(path), os.O_PATH | os.O_CLOEXEC)
-            try:
-                about = statx.of_descriptor(handle)
-                name = os.readlink(f"/proc/self/fd/{handle}")
-                fdinfo = self._text(f"/proc/self/fdinfo/{handle}")
-                mounts = self._text("/proc/self/mountinfo")
-            finally:
-                os.close(handle)
-            # "ino:" is in fdinfo since 5.14; before that st_ino is the best there is.
-            return FileId(
-                device=about.st_dev,
-                inode=about.st_ino,
-                lock_device=_mount_device(mounts, _field(fdinfo, "mnt_id")) or about.st_dev,
-                lock_inode=int(_field(fdinfo, "ino") or about.st_ino),
-                mode=about.st_mode,
-                path=to_text(name),
-            )
-
-        return bounded(path, look)
+        return bounded(path, lambda: files.identity(path))
 
     def openers(self, files: Sequence[tuple[int, int]]) -> Openers:
         """Every descriptor on the host that is open on one of ``files`` (st_dev, st_ino)."""
@@ -327,68 +276,6 @@ class LiveHost:
             raise OSError(code, os.strerror(code), "kernel ring buffer")
         return text.raw[:got]
 
-    def _text(self, path: str) -> str:
-        try:
-            return self.read(path).decode("utf-8", "replace").strip()
-        except OSError:
-            return ""
-
-    def _container(self) -> str | None:
-        """Name the container runtime diag itself runs in, as its marks in the file system tell.
-
-        The marks alone prove nothing: a container's image may have been booted as a machine.
-        """
-        if all(_in_initial(*namespace) for namespace in INITIAL_NAMESPACES.items()):
-            return None
-        marks = {"/.dockerenv": "docker", "/run/.containerenv": "podman"}
-        for mark, runtime in marks.items():
-            if os.path.exists(mark):
-                return runtime
-        if os.environ.get("KUBERNETES_SERVICE_HOST"):
-            return "kubernetes"
-        return os.environ.get("container")  # noqa: SIM112 - systemd's name for it
-
-
-def _zone_rules() -> bytes:
-    """Read the zone that localtime(3) uses, so that a replay elsewhere knows it too."""
-    name = os.environ.get("TZ", "").lstrip(":")
-    path = os.path.join("/usr/share/zoneinfo", name) if name else "/etc/localtime"
-    try:
-        return _read_all(path, 1 << 16)
-    except OSError:
-        return b""
-
-
-def _read_all(path: str, limit: int) -> bytes:
-    # O_NONBLOCK: a path can turn out to be a FIFO, whose open would wait for a writer.
-    handle = os.open(to_path(path), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
-    try:
-        # In large reads: what /proc makes up is consistent only within a read(2), of a page at most.
-        pieces = []
-        left = limit
-        while left > 0 and (piece := os.read(handle, min(left, CHUNK))):
-            pieces.append(piece)
-            left -= len(piece)
-        return b"".join(pieces)
-    finally:
-        os.close(handle)
-
-
-def _fds(pid: int) -> tuple[FdLink, ...]:
-    directory = f"/proc/{pid}/fd"
-    found = []
-    for name in sorted(os.listdir(directory), key=int):
-        path = f"{directory}/{name}"
-        try:
-            target = os.readlink(path)
-            on_disk = target.startswith("/") and not target.startswith(("/dev/", "/proc/"))
-            about = statx.status(path) if on_disk else None
-        except (FileNotFoundError, ProcessLookupError):
-            continue  # closed while we looked
-        device, inode = (about.st_dev, about.st_ino) if about else (0, 0)
-        found.append(FdLink(int(name), to_text(target), device, inode))
-    return tuple(found)
-
 
 def _redacted(dump: bytes) -> bytes:
     from diag.host import redact  # noqa: PLC0415 - its patterns are compiled only when used
@@ -406,13 +293,6 @@ def _scheduler_clock() -> float | None:
         return None
 
 
-def _in_initial(kind: str, inode: int) -> bool:
-    try:
-        return os.readlink(f"/proc/self/ns/{kind}") == f"{kind}:[{inode}]"
-    except OSError:
-        return True  # a kernel without this kind of namespace
-
-
 def _program(name: str) -> str:
     """Find a program beside our own interpreter first: py-spy lives in diag's virtual environment.
 
@@ -420,21 +300,3 @@ def _program(name: str) -> str:
     """
     beside = os.path.join(os.path.dirname(sys.executable), name)
     return beside if os.access(beside, os.X_OK) else name
-
-
-def _field(text: str, name: str) -> str | None:
-    for line in text.splitlines():
-        key, _, value = line.partition(":")
-        if key == name:
-            return value.strip()
-    return None
-
-
-def _mount_device(mounts: str, mount: str | None) -> int | None:
-    """Find the superblock's device of a mount: field 3 of its line in mountinfo."""
-    for line in mounts.splitlines():
-        words = line.split()
-        if words[:1] == [mount]:
-            major, minor = words[2].split(":")
-            return os.makedev(int(major), int(minor))
-    return None
