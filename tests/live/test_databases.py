@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.live
 
 PINS = {"pymysql": "PyMySQL==1.1.1", "MySQLdb": "mysqlclient==2.2.4"}
-CASES = "database_cases.py"
+CASES = "mysql_cases.py"
 
 
 @contextmanager
@@ -61,7 +61,7 @@ def until_found(code: str, *args: object, dsn: str, pid: int | None = None, trie
 
 def program_line(finding: dict[str, Any]) -> str:
     where = finding["culprit"]["where"]
-    assert where["file"].endswith(CASES)
+    assert where["file"].endswith("_cases.py")
     return str(where["function"])
 
 
@@ -193,8 +193,8 @@ def test_d002_a_file_lock_and_who_has_it(shop: MariaDB, tmp_path: Path) -> None:
 def test_d003_a_row_lock_and_a_file_lock_in_a_ring(shop: MariaDB, tmp_path: Path) -> None:
     path = tmp_path / "ring.lock"
     with ExitStack() as stack:
-        one = stack.enter_context(client("pymysql", "ring-a", shop.port, path))
-        other = stack.enter_context(client("MySQLdb", "ring-b", shop.port, path))
+        one = stack.enter_context(client("pymysql", "ring", shop.port, path))
+        other = stack.enter_context(client("MySQLdb", "flock", shop.port, path))
         wait_until(lambda: waiting(shop) == 1, "the ring closes")
         time.sleep(0.5)
         answer = until_found("D003", "why", one.pid, dsn=shop.dsn())

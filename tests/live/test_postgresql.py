@@ -77,7 +77,7 @@ def until_found(code: str, *args: object, dsn: str, pid: int | None = None) -> d
 
 def function(finding: dict[str, Any]) -> str:
     where = finding["culprit"]["where"]
-    assert where["file"].endswith(CASES)
+    assert where["file"].endswith("_cases.py")
     return str(where["function"])
 
 
@@ -178,7 +178,7 @@ def test_d004_lock_table_and_the_queue_behind_it(shop: PostgreSQL) -> None:
 def test_d003_a_row_lock_and_a_file_lock_in_a_ring(shop: PostgreSQL, tmp_path: Path, driver: str) -> None:
     path = tmp_path / "ring.lock"
     with (
-        client(shop, "ring-a", path, driver=driver) as one,
+        client(shop, "ring", path, driver=driver) as one,
         client(shop, "flock", path, driver=driver, unix=True) as other,
     ):
         until_waiting(shop, 1)

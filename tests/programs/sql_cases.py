@@ -1,0 +1,257 @@
+"""What clients of any SQL server do when they are in trouble: the cases of mysql_cases.py and postgres_cases.py alike.
+
+A case is a function of a Server and of the words behind its name on the command line.
+
+pool SIZE CLIENTS    every statement goes through a bounded executor: the COMMIT queues behind the UPDATEs
+homemade SIZE CLIENTS [event]
+                     the same with threads and a queue; replies by a queue, or by an event
+clients COUNT        that many connections update one row and commit
+sleep, flock PATH, call PORT
+                     keeps the row locked while it sleeps, waits for a file lock, or calls a service
+wait                 wants the row
+ring PATH            has the file lock and wants the row; flock PATH is the other half of the ring
+reader               an open SELECT in a transaction, then nothing
+ddl, select          ALTER TABLE, and a SELECT on the same table
+busy                 transactions as they should be, on one row, for ever
+"""
+from __future__ import print_function
+
+import fcntl
+import os
+import socket
+import sys
+import threading
+import time
+
+
+class Server(object):
+    """How to log in without autocommit, and the table whose first row everybody wants."""
+
+    def __init__(self, connect, table):
+        self.connect = connect
+        self.table = table
+        self.update = "update %s set balance = balance - 5 where id = 1" % table
+
+    def locked_row(self):
+        connection = self.connect()
+        execute(connection, self.update)
+        return connection
+
+    def run(self, statement):
+        """Wait for what a statement wants, and keep nothing."""
+        connection = self.connect()
+        ready()
+        execute(connection, statement)
+        connection.commit()
+        forever()
+
+
+def main(server, own, case, arguments):
+    """Run a case: one of the program's own (its globals), or one of these."""
+    name = case.replace("-", "_")
+    (own.get(name) or globals()[name])(server, *arguments)
+
+
+def ready():
+    print("ready")
+    sys.stdout.flush()
+
+
+def forever():
+    while True:
+        time.sleep(600)
+
+
+def execute(connection, statement):
+    cursor = connection.cursor()
+    cursor.execute(statement)
+    return cursor
+
+
+# --- the saturated pool -----------------------------------------------------------------------------
+
+
+def pool(server, size, clients):
+    from concurrent.futures import ThreadPoolExecutor
+
+    workers = ThreadPoolExecutor(max_workers=int(size), thread_name_prefix="Executor")
+    barrier = threading.Barrier(int(clients))
+
+    def request():
+        connection = server.connect()
+        barrier.wait()
+        workers.submit(execute, connection, server.update).result()
+        workers.submit(connection.commit).result()
+
+    together(request, "request", clients)
+
+
+def homemade(server, size, clients, reply="queue"):
+    """Workers that take jobs from a queue, as programs had them before there were executors."""
+    try:
+        from queue import Queue
+    except ImportError:
+        from Queue import Queue
+
+    jobs = Queue()
+    left = [int(clients)]
+    connected = threading.Event()
+    guard = threading.Lock()
+
+    def worker():
+        while True:
+            function, arguments, answer = jobs.get()
+            function(*arguments)
+            answer.put(True) if reply == "queue" else answer.set()
+
+    def run(function, *arguments):
+        answer = Queue() if reply == "queue" else threading.Event()
+        jobs.put((function, arguments, answer))
+        answer.get() if reply == "queue" else answer.wait()
+
+    def request():
+        connection = server.connect()
+        with guard:
+            left[0] -= 1
+            if not left[0]:
+                connected.set()
+        connected.wait()
+        run(execute, connection, server.update)
+        run(connection.commit)
+
+    threads = [threading.Thread(target=worker, name="worker-%d" % n) for n in range(int(size))]
+    for thread in threads:
+        thread.start()
+    together(request, "request", clients)
+
+
+def clients(server, count):
+    barrier = threading.Barrier(int(count))
+
+    def request():
+        connection = server.connect()
+        barrier.wait()
+        execute(connection, server.update)
+        connection.commit()
+
+    together(request, "client", count)
+    forever()
+
+
+def together(request, name, count):
+    """Run so many threads to their end."""
+    threads = [threading.Thread(target=request, name="%s-%d" % (name, n)) for n in range(int(count))]
+    for thread in threads:
+        thread.start()
+    ready()
+    for thread in threads:
+        thread.join()
+
+
+def proxy(handle, size):
+    """Serve clients by ``handle(front, executor)``, whose executor is bounded."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    executor = ThreadPoolExecutor(max_workers=int(size), thread_name_prefix="Executor")
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(128)
+    print("port %d" % listener.getsockname()[1])
+
+    def serve(front):
+        try:
+            handle(front, executor)
+        except (EOFError, OSError):
+            front.close()
+
+    ready()
+    while True:
+        front, _ = listener.accept()
+        thread = threading.Thread(target=serve, args=(front,), name="Handler")
+        thread.daemon = True
+        thread.start()
+
+
+def exactly(connection, count):
+    """Receive so many bytes."""
+    data = b""
+    while len(data) < count:
+        piece = connection.recv(count - len(data))
+        if not piece:
+            raise EOFError
+        data += piece
+    return data
+
+
+# --- transactions that stay open --------------------------------------------------------------------
+
+
+def sleep(server):
+    connection = server.locked_row()
+    ready()
+    forever()
+    connection.commit()
+
+
+def flock(server, path):
+    connection = server.locked_row()
+    open(path + ".go", "w").close()
+    ready()
+    with open(path, "a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+    connection.commit()
+
+
+def call(server, port):
+    from urllib.request import urlopen
+
+    connection = server.locked_row()
+    ready()
+    urlopen("http://127.0.0.1:%s/pay" % port).read()
+    connection.commit()
+
+
+def wait(server):
+    server.run(server.update)
+
+
+def ring(server, path):
+    with open(path, "a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        connection = server.connect()
+        ready()
+        while not os.path.exists(path + ".go"):
+            time.sleep(0.05)
+        execute(connection, server.update)
+        connection.commit()
+
+
+def reader(server):
+    connection = server.connect()
+    execute(connection, "select balance from %s where id = 2" % server.table).fetchall()
+    ready()
+    forever()
+
+
+def ddl(server):
+    server.run("alter table %s add column if not exists note varchar(20)" % server.table)
+
+
+def select(server):
+    server.run("select balance from %s where id = 1" % server.table)
+
+
+def busy(server):
+    def work():
+        connection = server.connect()
+        while True:
+            execute(connection, server.update)
+            time.sleep(0.002)
+            connection.commit()
+
+    for number in range(3):
+        thread = threading.Thread(target=work, name="busy-%d" % number)
+        thread.daemon = True
+        thread.start()
+    ready()
+    forever()
