@@ -25,11 +25,15 @@ def parse_syscall(text: str, machine: str) -> Syscall | None:
 
 
 def parse_last_ran(text: str) -> float | None:
-    """Find se.exec_start in a sched file: milliseconds of the scheduler's clock."""
+    """Find se.exec_start in a sched file: milliseconds of the scheduler's clock.
+
+    None where it is 0: the kernel forgets it when it moves a thread to another CPU: since 6.12
+    sleeping ones too (kernel/sched/fair.c: migrate_task_rq_fair, delayed dequeue; seen on 6.18).
+    """
     for line in text.splitlines():
         key, _, value = line.partition(":")
         if key.strip() == "se.exec_start":
-            return float(value) / 1000
+            return float(value) / 1000 or None
     return None
 
 
