@@ -2,6 +2,8 @@
 VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
+# Half as many again as there are cores, at most 8: most tests wait for a process to get stuck.
+WORKERS := $(shell n=$$(nproc); w=$$((n + n / 2)); echo $$((w > 8 ? 8 : w)))
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check lint types fast fuzz bench picture wheel system clean
@@ -13,7 +15,7 @@ demo: $(VENV)/.diag ## Diagnose a live process that deadlocks on itself (all set
 	@$(BIN)/diag demo self-deadlock
 
 test: system $(VENV)/.dev ## Set up everything, system packages too where root, and run all tests
-	$(PYTEST) --numprocesses=auto --maxprocesses=8 --durations=15
+	$(PYTEST) --numprocesses=$(WORKERS) --dist=worksteal --durations=15
 
 check: lint types fast ## Lint, types, and the quick tests
 
