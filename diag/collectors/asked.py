@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from diag.host.base import to_text
@@ -22,6 +23,7 @@ MOST = 4096
 _TIMER_ABSTIME = 1
 _CLOCK_REALTIME = 0
 _POLLIN, _POLLOUT = 1, 4
+_AF_UNIX, _SOCKADDR_UN = 1, 110  # unix(7)
 _FUTEX_COMMAND = 0x7F  # without FUTEX_PRIVATE_FLAG and FUTEX_CLOCK_REALTIME
 _FUTEX_REALTIME = 0x100
 FUTEX_WAIT = 0
@@ -134,6 +136,18 @@ def _epoll(call: Call) -> Fields:
     return {"fds": (_int(call.arguments[0]),), "limit": limit}
 
 
+def _connect(call: Call) -> Fields:
+    """Read the address too: as long as connect(2) waits, the socket has no other end."""
+    fields: Fields = {"fds": (_int(call.arguments[0]),), "writes": True}
+    data = call.memory(call.arguments[1], min(call.arguments[2], _SOCKADDR_UN))
+    if len(data) > 3 and int.from_bytes(data[:2], sys.byteorder) == _AF_UNIX:
+        name = data[2:]
+        # An abstract name is shown as /proc/net/unix does: "@" for each NUL.
+        text = name.replace(b"\0", b"@") if name.startswith(b"\0") else name.partition(b"\0")[0]
+        fields["address"] = to_text(text.decode("utf-8", "surrogateescape"))
+    return fields
+
+
 def _wait4(call: Call) -> Fields:
     return {"child": _int(call.arguments[0])}
 
@@ -203,7 +217,7 @@ _READING = frozenset(
         "fchdir",
     ]
 )
-_WRITING = frozenset(["write", "pwrite64", "writev", "pwritev", "sendto", "sendmsg", "sendmmsg", "connect"])
+_WRITING = frozenset(["write", "pwrite64", "writev", "pwritev", "sendto", "sendmsg", "sendmmsg"])
 _ON_FIRST = _READING | _WRITING
 
 _PATH_FIRST = (
@@ -260,6 +274,7 @@ _DECODERS: dict[str, Callable[[Call], Fields]] = {
     "openat2": _open,
     **{name: lambda call: {"path": _path(call, 0)} for name in _PATH_FIRST.split()},
     **dict.fromkeys(_PATH_SECOND.split(), _at),
+    "connect": _connect,
     "wait4": _wait4,
     "waitid": _waitid,
     "sendfile": lambda call: {"fds": (_int(call.arguments[0]),), "writes": True},

@@ -13,8 +13,11 @@ if TYPE_CHECKING:
     from diag.host import Host
 
 _NUMBERED = re.compile(r"(?:pipe|socket):\[(\d+)\]")
+_EVENTFD = "anon_inode:[eventfd]"
 MOST_WATCHED = 64
 """Descriptors of one epoll instance that are looked at."""
+MOST_EVENTFDS = 20_000
+"""Descriptors of eventfds on the whole host that are looked at: 0.02 ms each."""
 
 
 def collect(host: Host, pid: int, fd: int) -> OpenFile | None:
@@ -26,6 +29,9 @@ def collect(host: Host, pid: int, fd: int) -> OpenFile | None:
         return None
     if numbered := _NUMBERED.fullmatch(target):
         return OpenFile(pid=pid, fd=fd, target=target, device=_device(host, path), inode=int(numbered[1]))
+    if target == _EVENTFD:
+        device, number = _device(host, path), _eventfd_number(host, pid, fd)
+        return OpenFile(pid=pid, fd=fd, target=target, device=device, inode=number)
     if target.startswith("anon_inode:"):
         watched, refers = _anonymous(host, pid, fd)
         return OpenFile(pid=pid, fd=fd, target=target, watched=watched, refers=refers)
@@ -105,6 +111,33 @@ def ends(host: Host, files: frozenset[tuple[int, int]]) -> tuple[tuple[End, ...]
             )
         )
     return tuple(found), answer.denied
+
+
+def eventfd_ends(host: Host, file: OpenFile) -> tuple[tuple[End, ...], tuple[int, ...]]:
+    """Find every descriptor on the host on the same eventfd; else as ``ends``.
+
+    All of them share one inode; a number in fdinfo tells them apart (since Linux 5.2).
+    """
+    if not file.inode:
+        return (), ()
+    try:
+        shared = host.status(f"/proc/{file.pid}/fd/{file.fd}")
+    except OSError:
+        return (), ()
+    answer = host.openers([(shared.device, shared.inode)])
+    eventfds = [item for item in answer.found if item.target == _EVENTFD][:MOST_EVENTFDS]
+    found = [item for item in eventfds if _eventfd_number(host, item.pid, item.fd) == file.inode]
+    ends = tuple(End(pid=item.pid, fd=item.fd, device=file.device, inode=file.inode) for item in found)
+    return ends, answer.denied
+
+
+def _eventfd_number(host: Host, pid: int, fd: int) -> int:
+    try:
+        text = host.read(f"/proc/{pid}/fdinfo/{fd}", 1 << 16).decode("ascii", "replace")
+    except OSError:
+        return 0
+    number = parse_status(text).get("eventfd-id", "")
+    return int(number) if number.isdigit() else 0
 
 
 def _access(host: Host, pid: int, fd: int) -> int:

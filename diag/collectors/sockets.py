@@ -6,10 +6,12 @@ import ipaddress
 import sys
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from diag.model.io import Socket
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from diag.host import Host
 
@@ -21,6 +23,7 @@ _TCP_STATES = {
 # include/uapi/linux/net.h, socket_state; a listening socket is told by its flags.
 _UNIX_STATES = {"01": "unconnected", "02": "connecting", "03": "established", "04": "disconnecting"}
 _ACCEPTS = 0x00010000  # __SO_ACCEPTCON
+_UNACCEPTED = ("established", "syn-recv", "close-wait")  # not those that were closed: no inode either
 
 TABLES = ("tcp", "tcp6", "unix", "udp", "udp6", "netlink")
 """In the order in which a waiting thread's socket is most often found."""
@@ -88,14 +91,19 @@ def collect(host: Host, pid: int, inodes: frozenset[int]) -> tuple[Socket, ...]:
     Tables are read one by one until all are found: on a busy server tcp is long.
     """
     found: dict[int, Socket] = {}
+    tcp: Tcp | None = None
     for table in TABLES:
         if inodes <= found.keys():
             break
         table_rows = rows(host, pid, table)
-        peers = _tcp_peers(table_rows) if table.startswith("tcp") else {}
-        by_inode = {row.inode: row for row in table_rows}
+        by_inode = {row.inode: row for row in table_rows if row.inode}
         for inode in sorted(inodes & by_inode.keys()):
-            found[inode] = row = _with_peer(host, pid, by_inode[inode], peers)
+            if table.startswith("tcp"):
+                tcp = tcp or Tcp(tuple(row for each in ("tcp", "tcp6") for row in rows(host, pid, each)))
+                found[inode] = row = tcp.with_peer(by_inode[inode])
+                by_inode = {**tcp.by_inode, **by_inode}
+            else:
+                found[inode] = row = _with_peer(host, pid, by_inode[inode], by_inode)
             if row.peer and row.peer in by_inode:
                 found.setdefault(row.peer, by_inode[row.peer])
     return tuple(found.values())
@@ -110,18 +118,57 @@ def rows(host: Host, pid: int, table: str) -> tuple[Socket, ...]:
     return tuple(parse(text, table))
 
 
-def _tcp_peers(rows: tuple[Socket, ...]) -> dict[tuple[str, str], int]:
-    """Inode by (local, remote): the other end of a connection within one host has them reversed."""
-    return {(row.local, row.remote): row.inode for row in rows if row.remote}
+class Tcp:
+    """All TCP sockets of a network namespace, both families: one end of a connection may be in either."""
+
+    def __init__(self, rows: tuple[Socket, ...]) -> None:
+        self.by_inode = {row.inode: row for row in rows if row.inode}
+        self._by_ends = {(row.local, row.remote): row for row in rows if row.remote}
+        self._listening = [row for row in rows if row.state == "listen"]
+        self._own = {_host(row.local) for row in rows}
+
+    def with_peer(self, row: Socket) -> Socket:
+        """Add the other end, if it is on this host: it has the addresses reversed.
+
+        Before accept(2) the kernel's half of a connection belongs to nobody; its listening socket does.
+        """
+        other = self._by_ends.get((row.remote, row.local))
+        serves = row.state != "listen" and self._listener(row.local) is not None
+        if other is not None and (other.inode or other.state not in _UNACCEPTED):
+            return replace(row, peer=other.inode, serves=serves)
+        listener = self._listener(row.remote) if other or row.state == "syn-sent" else None
+        return replace(row, peer=listener and listener.inode, queued=listener is not None, serves=serves)
+
+    def _listener(self, address: str) -> Socket | None:
+        """The socket that takes connections to an address of this host."""
+        port = address.rpartition(":")[2]
+        if not port or not (_is_loopback(address) or _host(address) in self._own):
+            return None
+        places = (address, f"0.0.0.0:{port}", f"[::]:{port}")
+        return next((row for place in places for row in self._listening if row.local == place), None)
 
 
-def _with_peer(host: Host, pid: int, row: Socket, peers: dict[tuple[str, str], int]) -> Socket:
-    peer = peers.get((row.remote, row.local))
-    if row.family == "unix" and row.state != "listen":
-        try:
-            peer = host.unix_peer(pid, row.inode)
-        except OSError:
-            peer = None
-    return Socket(
-        inode=row.inode, family=row.family, state=row.state, local=row.local, remote=row.remote, peer=peer
-    )
+def _host(address: str) -> str:
+    return address.rpartition(":")[0]
+
+
+def _is_loopback(address: str) -> bool:
+    return address.startswith(("127.", "[::1]"))
+
+
+def _with_peer(host: Host, pid: int, row: Socket, rows: Mapping[int, Socket]) -> Socket:
+    if row.family != "unix" or row.state == "listen":
+        return row
+    try:
+        peer = host.unix_peer(pid, row.inode)
+    except OSError:
+        return row
+    # What listens gives its name to the sockets that it accepts; who connects has most often none.
+    queued = peer in rows and rows[peer].state == "listen"
+    return replace(row, peer=peer, queued=queued, serves=bool(row.local) and row.state == "established")
+
+
+def listener(host: Host, pid: int, path: str) -> Socket | None:
+    """The UNIX socket that listens on a path or an abstract name ("@…")."""
+    found = (row for row in rows(host, pid, "unix") if row.state == "listen" and row.local == path)
+    return next(found, None)

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     Say = Callable[[str], None]
 
-CHAIN_RULES = frozenset(f"T{n:03}" for n in range(1, 11)) | frozenset(f"P{n:03}" for n in range(1, 5))
+CHAIN_RULES = frozenset(f"T{n:03}" for n in range(1, 11)) | frozenset(f"P{n:03}" for n in range(1, 6))
 """Rules that what may not be seen can blind."""
 MOST_AGAIN = 8
 """Processes that are looked at several times for a poll: somebody asked about them, not about a tree."""

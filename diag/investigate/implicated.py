@@ -111,7 +111,7 @@ def _unseen_ends(inquiry: Inquiry, threads: Iterable[SeenThread]) -> Iterable[Ga
                 hint="run diag as root"
                 if inquiry.host.info.uid
                 else "run diag on the host, outside the container",
-                blinds=frozenset({"P001", "P002", "P003"}),
+                blinds=frozenset({"P001", "P002", "P003", "P005"}),
             )
 
 

@@ -131,6 +131,17 @@ class Surroundings:
         for pid, inodes in by_namespace.values():
             for row in sockets.collect(self._host, pid, frozenset(inodes)):
                 self._sockets[row.inode] = row
+        for (pid, _), about in self.asked.items():
+            if about.address:
+                self._look_at_listener(pid, about.fds[0], about.address)
+
+    def _look_at_listener(self, pid: int, fd: int, address: str) -> None:
+        """Give a UNIX socket that waits in connect(2) its other end: the queue of that one is full."""
+        file = self._files.get((pid, fd))
+        row = self._sockets.get(file.inode) if file else None
+        if row and not row.peer and (other := sockets.listener(self._host, pid, address)):
+            self._sockets[other.inode] = other
+            self._sockets[row.inode] = replace(row, peer=other.inode, queued=True)
 
     def _look_at_other_ends(self) -> None:
         """Find who has the other end of what a thread waits on; one pass over the host answers all."""
@@ -143,6 +154,8 @@ class Surroundings:
             if file.kind == "socket":
                 if socket and socket.peer:
                     wanted.add((file.device, socket.peer))
+            elif file.kind == "eventfd":
+                self._look_at_eventfd(file)
             else:
                 wanted.add((file.device, file.inode))
         found, denied = open_files.ends(self._host, frozenset(wanted))
@@ -151,6 +164,13 @@ class Surroundings:
             self._ends[key] = tuple(end for end in found if (end.device, end.inode) == key)
         for end in found:
             self._inquiry.process(end.pid)
+
+    def _look_at_eventfd(self, file: OpenFile) -> None:
+        key = (file.device, file.inode)
+        if key not in self._ends:
+            self._ends[key], _ = open_files.eventfd_ends(self._host, file)
+            for end in self._ends[key]:
+                self._inquiry.process(end.pid)
 
 
 def _link(host: Host, path: str) -> str:

@@ -97,5 +97,6 @@ class Wait(Fact, frozen=True, kw_only=True):
     retaken: Where | None = None  # the line of the same thread that took what it now asks for
     stuck: bool = False  # a second sample showed the same wait, without progress between
     certain: bool = True  # False: the wait was inferred from source or a pattern, not read
+    serves: bool = False  # on a connection that the other end has made: it may wait for the next request
     session: SessionId | None = None  # of the connection it waits on, where that leads to a database server
     evidence: tuple[Evidence, ...] = ()

@@ -16,6 +16,7 @@ class Asked(Fact, frozen=True, kw_only=True):
     left: float | None = None  # seconds of that still to go
     path: str | None = None  # that it wants to open, or wants to know of
     base: int | None = None  # the descriptor a relative path begins at; None: the working directory
+    address: str | None = None  # of the UNIX socket that it connects to
     child: int | None = None  # waitpid's argument; a number of the target's own pid namespace
 
 
@@ -26,7 +27,7 @@ class OpenFile(Fact, frozen=True, kw_only=True):
     fd: int
     target: str  # as /proc/PID/fd has it: "/path", "pipe:[12]", "socket:[34]", "anon_inode:[eventpoll]"
     device: int = 0  # st_dev; 0: unknown
-    inode: int = 0
+    inode: int = 0  # of an eventfd its number: all share one inode
     watched: tuple[int, ...] = ()  # epoll: the descriptors it watches
     refers: int | None = None  # pidfd: the process it stands for
 
@@ -48,6 +49,8 @@ class Socket(Fact, frozen=True, kw_only=True):
     local: str = ""  # "127.0.0.1:80", "/run/x.sock", "@abstract"
     remote: str = ""
     peer: int | None = None  # inode of the other end, where it is on this host; 0: it has none
+    queued: bool = False  # nobody has accepted the connection yet: ``peer`` is the listening socket
+    serves: bool = False  # the other end made the connection
 
 
 class End(Fact, frozen=True, kw_only=True):

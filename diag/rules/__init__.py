@@ -32,6 +32,7 @@ FILES = {
     "P002": "call_cycle",
     "P003": "no_peer",
     "P004": "unanswered_io",
+    "P005": "stopped_peer",
     "C001": "shared_connection",
     "C002": "refcount_corruption",
     "C003": "null_dereference",

@@ -107,6 +107,12 @@ CATALOGUE: tuple[Entry, ...] = (
         "answer; device, mount and server process named",
     ),
     Entry(
+        "P005",
+        "stopped-peer",
+        "a thread waits for a process that is not let run (stopped, traced, frozen): the other end of a "
+        "pipe or socket, a child, the owner of a shared lock",
+    ),
+    Entry(
         "C001",
         "shared-connection",
         "a database client library used by several threads through one connection",

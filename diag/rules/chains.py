@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     ThreadId = tuple[int, int]
 
-ANY_OF = frozenset({"pipe", "socket", "io", "queued-work", "task-semaphore", "any-task-end"})
+ANY_OF = frozenset({"pipe", "socket", "eventfd", "io", "queued-work", "task-semaphore", "any-task-end"})
 """Kinds of resource that any one of their holders can give."""
 IN_PROCESS = frozenset({"thread-lock", "module-lock", "thread", "native-lock", "future", "queued-work"})
 """Kinds that threads of one process hold."""
@@ -30,8 +30,6 @@ MESSAGES = frozenset({"pipe", "socket"})
 """Kinds through which processes send each other something."""
 TASKS = frozenset({"task-lock", "task-semaphore", "task-end", "any-task-end", "task-notification"})
 """Kinds that the tasks and greenlets of one process hold."""
-HALTED = frozenset({"stopped", "traced", "frozen"})
-"""Kinds of wait of threads that do not run at all until somebody lets them."""
 _SERVES = frozenset({"epoll", "poll", "select", "io_uring", "aio", "socket", "fuse-requests"})
 """Idle waits of a thread that answers whoever comes."""
 _WAITS = (How.BLOCKED, How.POLLING)
@@ -182,6 +180,12 @@ class Graph:
             into_ring = (each for each in after if _key(each) in self.dead)
             following = next(into_ring, next(iter(after), None))
         return tuple(path)
+
+    def into(self, end: Wait) -> tuple[Wait, ...]:
+        """The longest chain of waits that leads into one, and that one."""
+        paths = (self.path(wait) for wait in self.stuck.values())
+        found = [path[: path.index(end) + 1] for path in paths if end in path]
+        return max(found, key=len, default=(end,))
 
     def victims(self, members: Iterable[Wait]) -> tuple[Actor, ...]:
         """Who waits, directly or not, for the threads of these waits."""

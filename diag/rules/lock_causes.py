@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 LONGEST = 32
 """Hops of a chain that are followed."""
-_LOCKS = ("file-lock", "soft-lock")
+LOCKS = ("file-lock", "soft-lock")
 
 
 class End(IntEnum):
@@ -72,7 +72,7 @@ class Cause(Fact, frozen=True, kw_only=True):
         for wait, after in zip(self.path, (*self.path[1:], None), strict=True):
             used = [hold for hold in wait.holds if after is None or hold.holder.pid == after.waiter.pid]
             sure = sure and wait.certain and all(hold.certain for hold in used if not hold.passive)
-            if wait.resource.kind not in _LOCKS and len(wait.holds) > 1:
+            if wait.resource.kind not in LOCKS and len(wait.holds) > 1:
                 sure = False  # any of those at the other end could have made it go on
         return Confidence.CERTAIN if sure else Confidence.LIKELY
 
@@ -129,7 +129,7 @@ def _merge(known: Cause, other: Cause) -> Cause:
         resource.key: resource
         for cause in (known, other)
         for resource in (cause.hold.resource, *cause.also)
-        if resource.key != main and resource.kind in _LOCKS
+        if resource.key != main and resource.kind in LOCKS
     }
     return replace(longest, victims=(*known.victims, *new), also=tuple(also.values()))
 
@@ -145,7 +145,7 @@ def _walk(snapshot: Snapshot, path: tuple[Wait, ...], done: Seen) -> Cause:
     if not holds or len(path) > LONGEST:
         return _cause(snapshot, End.UNKNOWN, path, _nobody(wait))
     ends = [cause for hold in holds if (cause := _through(snapshot, path, hold, done))]
-    choose = max if wait.resource.kind in _LOCKS else min
+    choose = max if wait.resource.kind in LOCKS else min
     nothing = _cause(snapshot, End.UNKNOWN, path, _nobody(wait))
     return choose(ends, key=lambda cause: cause.end, default=nothing)
 
@@ -162,7 +162,7 @@ def _through(snapshot: Snapshot, path: tuple[Wait, ...], hold: Hold, done: Seen)
     None where another branch has led to the same waiter before: its end is known.
     """
     wait = path[-1]
-    own = wait.resource.kind in _LOCKS and hold.holder.pid == wait.waiter.pid
+    own = wait.resource.kind in LOCKS and hold.holder.pid == wait.waiter.pid
     if own and _by_itself(snapshot, wait, hold):
         return _ring(snapshot, End.SELF, path, len(path) - 1, hold)
     process = snapshot.process(hold.holder.pid)
@@ -174,7 +174,7 @@ def _through(snapshot: Snapshot, path: tuple[Wait, ...], hold: Hold, done: Seen)
     if after is None:
         return _cause(snapshot, End.IDLE, path, hold)
     back = next((n for n, each in enumerate(path) if _same_waiter(each, after)), None)
-    if back is not None and any(each.resource.kind in _LOCKS for each in path[back:]):
+    if back is not None and any(each.resource.kind in LOCKS for each in path[back:]):
         cause = _ring(snapshot, End.RING, path, back, hold)
     elif back is not None:  # a ring of its own, of locks in memory or of messages: other rules judge it
         cause = _cause(snapshot, End.STUCK, path, hold, path[-1])
@@ -278,12 +278,3 @@ def _cause(
             (each for each in seen if each.thread.tid == wanted and each.thread.state not in "ZX"), None
         ),
     )
-
-
-def halted(process: Process) -> str:
-    """Say in which way a process does not run."""
-    if process.frozen:
-        return "frozen by its cgroup"
-    if process.state == "t" and process.tracer:
-        return f"held in a tracing stop by pid {process.tracer}"
-    return "stopped (SIGSTOP or job control)"

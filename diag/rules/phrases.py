@@ -59,10 +59,14 @@ def does(words: str) -> str:
 
 def others(actors: Sequence[Actor]) -> str:
     """Name a few of many: ``pids 5, 6, 7 and 12 more``."""
-    pids = list(dict.fromkeys(actor.pid for actor in actors))
-    shown = ", ".join(map(str, pids[:5]))
-    more = f" and {len(pids) - 5} more" if len(pids) > 5 else ""
-    return f"pid{'s' if len(pids) > 1 else ''} {shown}{more}"
+    return pids(list(dict.fromkeys(actor.pid for actor in actors)))
+
+
+def pids(numbers: Sequence[int]) -> str:
+    """Name a few of many processes by number."""
+    shown = ", ".join(map(str, numbers[:5]))
+    more = f" and {len(numbers) - 5} more" if len(numbers) > 5 else ""
+    return f"pid{'s' if len(numbers) > 1 else ''} {shown}{more}"
 
 
 def hop(wait: Wait) -> str:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from diag.model.facts import Evidence
-from diag.model.finding import Finding, Severity
-from diag.rules import phrases
-from diag.rules.lock_causes import End, causes, halted
+from diag.model.finding import Confidence, Finding, Severity
+from diag.rules import halted, phrases
+from diag.rules.lock_causes import LOCKS, End, causes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from diag.model.facts import Process
     from diag.model.snapshot import Snapshot
+    from diag.rules.lock_causes import Cause
 
 CODE, SLUG = "L004", "stopped-holder"
 
@@ -21,47 +21,36 @@ CODE, SLUG = "L004", "stopped-holder"
 def check(snapshot: Snapshot) -> Iterator[Finding]:
     """Others wait for a lock whose holder can not go on."""
     for cause in causes(snapshot, End.HALTED):
-        holder = cause.hold.holder
-        process = snapshot.process(holder.pid)
-        if process is None:
-            continue
-        state = halted(process)
-        yield Finding(
-            code=CODE,
-            slug=SLUG,
-            summary=(
-                f"{phrases.who(holder)} holds the {cause.hold.resource.name}"
-                f"{phrases.at(cause.hold.taken_at)} but is {state}; "
-                f"{phrases.waiting(len(cause.victims))} for it"
-            ),
-            severity=Severity.CRITICAL,
-            confidence=cause.confidence,
-            culprit=holder,
-            victims=cause.actors,
-            resource=cause.hold.resource,
-            chain=cause.chain,
-            evidence=(_state(process), *cause.evidence),
-            remedy=tuple(_remedy(process)),
-            check=(
-                f"grep -E '^(State|TracerPid)' /proc/{holder.pid}/status",
-                *phrases.check_lock(cause.hold.resource),
-            ),
-        )
+        process = snapshot.process(cause.hold.holder.pid)
+        if process is not None:
+            yield _finding(snapshot, cause, process)
 
 
-def _state(process: Process) -> Evidence:
-    if process.frozen:
-        text = f"frozen: {process.cgroup}"
-        return Evidence(source=f"/proc/{process.pid}/cgroup and its control files", text=text)
-    text = f"State: {process.state}, TracerPid: {process.tracer or 0}"
-    return Evidence(source=f"/proc/{process.pid}/status", text=text)
+def _finding(snapshot: Snapshot, cause: Cause, process: Process) -> Finding:
+    looked_at = halted.is_looked_at(snapshot, process)
+    return Finding(
+        code=CODE,
+        slug=SLUG,
+        summary=_summary(cause, halted.state(snapshot, process)),
+        severity=Severity.WARNING if looked_at else Severity.CRITICAL,
+        confidence=Confidence.LIKELY if looked_at else cause.confidence,
+        culprit=cause.hold.holder,
+        victims=cause.actors,
+        resource=cause.hold.resource,
+        chain=cause.chain,
+        evidence=(halted.evidence(process), *cause.evidence),
+        against=(halted.AGAINST_A_LOOK,) if looked_at else (),
+        remedy=tuple(halted.remedy(process)),
+        check=(halted.check(process), *phrases.check_lock(cause.path[0].resource)),
+    )
 
 
-def _remedy(process: Process) -> Iterator[str]:
-    if process.frozen:
-        yield "thaw its cgroup (systemctl thaw UNIT, docker unpause, or write 0 to cgroup.freeze)"
-    elif process.state == "t" and process.tracer:
-        yield f"let the tracer go on or end it: pid {process.tracer} (a debugger left attached?)"
-    else:
-        yield f"kill -CONT {process.pid} lets it go on; it loses nothing"
-        yield "find out who stopped it: Ctrl-Z or reading the terminal from the background, or a SIGSTOP"
+def _summary(cause: Cause, state: str) -> str:
+    holder, last = phrases.who(cause.hold.holder), cause.path[-1]
+    if last.resource.kind in LOCKS:
+        held = f"holds the {cause.hold.resource.name}{phrases.at(cause.hold.taken_at)} but is {state}"
+        return f"{holder} {held}; {phrases.waiting(len(cause.victims))} for it"
+    # The lock's own holder runs, and waits for one that does not: a reader, a child, a server.
+    more = len(cause.victims) - 1
+    behind = f"; {phrases.waiting(more)} for the {cause.path[0].resource.name} behind it" if more > 0 else ""
+    return f"{holder} is {state}; {phrases.who(last.waiter)} {phrases.hop(last)}{behind}"

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from diag.model.finding import Confidence, Finding, Severity
-from diag.rules import chains, phrases
+from diag.rules import chains, halted, phrases
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from diag.model.graph import Actor, Wait
-    from diag.model.snapshot import SeenThread, Snapshot
+    from diag.model.snapshot import Snapshot
     from diag.rules.chains import Graph
 
 CODE, SLUG = "P004", "unanswered-io"
@@ -49,14 +49,10 @@ def _by_server(graph: Graph, wait: Wait) -> _Verdict | None:
     servers = [hold.holder for hold in chains.active(wait)]
     if not servers:
         return None
-    halted = [server for server in servers if _is_halted(graph.threads(server.pid))]
+    stopped = [server for server in servers if halted.all_halted(graph.threads(server.pid))]
     sure = wait.certain and all(hold.certain for hold in chains.active(wait))
-    if len(halted) == len(servers):
-        doing = _doing(graph, halted[0])
-        confidence = Confidence.CERTAIN if sure else Confidence.LIKELY
-        return _Verdict(
-            halted[0], f"does not run: {doing}", Severity.CRITICAL, confidence, _own(graph, halted[0])
-        )
+    if len(stopped) == len(servers):
+        return _by_halted(graph, stopped[0], sure=sure)
     path = graph.path(wait)
     if not all(graph.behind(wait, hold) for hold in chains.active(wait)) or len(path) < 2:
         return None
@@ -65,6 +61,16 @@ def _by_server(graph: Graph, wait: Wait) -> _Verdict | None:
     does = ", held up by ".join(f"{phrases.who(each.waiter)}, which {phrases.hop(each)}" for each in path[1:])
     words = f"waits itself: {does}" + ("; that closes a ring" if ring else "")
     return _Verdict(path[1].waiter, words, Severity.CRITICAL, Confidence.LIKELY, path[1:])
+
+
+def _by_halted(graph: Graph, server: Actor, *, sure: bool) -> _Verdict:
+    process = graph.snapshot.process(server.pid)
+    words = f"does not run: {_doing(graph, server)}"
+    if process and halted.is_looked_at(graph.snapshot, process):
+        against = (halted.AGAINST_A_LOOK,)
+        return _Verdict(server, words, Severity.WARNING, Confidence.LIKELY, _own(graph, server), against)
+    confidence = Confidence.CERTAIN if sure else Confidence.LIKELY
+    return _Verdict(server, words, Severity.CRITICAL, confidence, _own(graph, server))
 
 
 def _by_time(graph: Graph, wait: Wait) -> _Verdict | None:
@@ -83,12 +89,6 @@ def _by_time(graph: Graph, wait: Wait) -> _Verdict | None:
         return _Verdict(None, late, Severity.WARNING, Confidence.POSSIBLE, (), against)
     sure = Confidence.LIKELY if kind == "network" and wait.certain else Confidence.POSSIBLE
     return _Verdict(None, late, Severity.CRITICAL, sure, (), against)
-
-
-def _is_halted(threads: Sequence[SeenThread]) -> bool:
-    """Whether no thread of a process runs until somebody lets it."""
-    kinds = [seen.wait.resource.kind if seen.wait and not seen.moved else "" for seen in threads]
-    return bool(kinds) and all(kind in chains.HALTED for kind in kinds)
 
 
 def _doing(graph: Graph, server: Actor) -> str:
@@ -121,7 +121,7 @@ def _finding(graph: Graph, waits: Sequence[Wait], verdict: _Verdict) -> Finding:
         culprit=verdict.culprit,
         victims=victims,
         resource=first.resource,
-        chain=chains.links((first, *verdict.waits)),
+        chain=chains.links((*graph.into(first), *verdict.waits)),
         evidence=chains.evidence((*verdict.waits, *waits)),
         against=verdict.against,
         remedy=tuple(_remedy(first, verdict)),
@@ -133,7 +133,7 @@ def _remedy(wait: Wait, verdict: _Verdict) -> Iterator[str]:
     server = verdict.culprit
     if server and verdict.waits and verdict.waits[0].resource.kind == "stopped":
         yield f"kill -CONT {server.pid} lets the server go on; nothing is lost"
-    elif server and verdict.waits and verdict.waits[0].resource.kind in chains.HALTED:
+    elif server and verdict.waits and verdict.waits[0].resource.kind in halted.KINDS:
         yield f"let it go on: {verdict.waits[0].resource.name}"
     elif server:
         yield f"look at the server: diag why {server.pid}"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from diag.waits import (
     child,
+    eventfd,
     events,
     file_lock_words,
     file_system,
@@ -44,6 +45,7 @@ LINKS: tuple[Callable[[Scene], Wait | None], ...] = (
     fuse_server.link,
     pipe.link,
     socket.link,
+    eventfd.link,
     events.link,
     gil.link,
     futex.link,

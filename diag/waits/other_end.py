@@ -35,6 +35,7 @@ class OtherEnd(NamedTuple):
     path: str | None = None
     holders: tuple[Actor, ...] = ()
     seen: bool = True  # whether anybody has it at all, as far as diag can see
+    sure: bool = True  # False: another thread of the waiter's own process could use it too
 
 
 def service(address: str) -> str:
@@ -51,6 +52,9 @@ def of_socket(scene: Scene, file: OpenFile, socket: Socket | None) -> OtherEnd:
     peer = scene.around.sockets.get(socket.peer or 0)
     ends = scene.around.ends.get((file.device, socket.peer)) if socket.peer else None
     who, holders = _who(scene, ends, file)
+    if socket.queued:
+        who = f", which has not accepted the connection yet{who}"
+    sure = not _own_threads(scene, ends, file)
     if socket.family == "unix":
         path = (peer and peer.local) or socket.local
         name = f"UNIX socket {path}" if path else "UNIX socket"
@@ -61,12 +65,18 @@ def of_socket(scene: Scene, file: OpenFile, socket: Socket | None) -> OtherEnd:
             address=path or None,
             path=path or None,
             holders=holders,
+            sure=sure,
         )
     if not socket.remote:
         name = f"{socket.family} socket {socket.local}".rstrip()
         return OtherEnd(name=name, key=str(socket.inode), who=who, address=socket.local or None)
     return OtherEnd(
-        name=service(socket.remote), key=str(socket.inode), who=who, address=socket.remote, holders=holders
+        name=service(socket.remote),
+        key=str(socket.inode),
+        who=who,
+        address=socket.remote,
+        holders=holders,
+        sure=sure,
     )
 
 
@@ -86,7 +96,25 @@ def of_pipe(scene: Scene, file: OpenFile, *, writes: bool) -> OtherEnd:
         path=path,
         holders=holders,
         seen=bool(ends),
+        sure=not _own_threads(scene, ends, file),
     )
+
+
+def of_eventfd(scene: Scene, file: OpenFile) -> OtherEnd:
+    """Describe who else has an eventfd: whoever has it may add to it, and take from it."""
+    ends = scene.around.ends.get((file.device, file.inode))
+    who, holders = _who(scene, ends, file)
+    return OtherEnd(
+        name=f"eventfd {file.inode}" if file.inode else "an eventfd",
+        key=f"{file.inode}" if file.inode else f"{file.pid}/{file.fd}",
+        who=who,
+        holders=holders,
+        sure=not _own_threads(scene, ends, file),
+    )
+
+
+def _own_threads(scene: Scene, ends: tuple[End, ...] | None, own: OpenFile) -> bool:
+    return scene.process.threads > 1 and any(end.pid == own.pid for end in ends or ())
 
 
 def _who(scene: Scene, ends: tuple[End, ...] | None, own: OpenFile) -> tuple[str, tuple[Actor, ...]]:

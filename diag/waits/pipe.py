@@ -40,7 +40,7 @@ def link(scene: Scene) -> Wait | None:
         mode="write" if asked.writes else "read",
         held_by=end.holders,
         # Somebody has the other end of a pipe that is read: with nobody there, the read would have ended.
-        certain=bool(end.holders) or ((opens or end.seen) and not scene.around.hidden),
+        certain=end.sure if end.holders else (opens or end.seen) and not scene.around.hidden,
     )
 
 

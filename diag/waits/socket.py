@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from diag.model.graph import How
 from diag.waits.other_end import of_socket
 from diag.waits.scene import how_long
@@ -27,7 +29,7 @@ def link(scene: Scene) -> Wait | None:
         )
     end = of_socket(scene, file, socket)
     verb = _verb(scene, connecting=bool(socket and socket.state == "syn-sent"))
-    return scene.wait(
+    wait = scene.wait(
         "socket",
         end.key,
         scene.phrase(f"{verb} {end.name}{end.who}"),
@@ -37,7 +39,9 @@ def link(scene: Scene) -> Wait | None:
         address=end.address,
         mode="write" if asked.writes else "read",
         held_by=end.holders,
+        certain=end.sure,
     )
+    return replace(wait, serves=True) if socket and socket.serves else wait
 
 
 def _verb(scene: Scene, *, connecting: bool) -> str:

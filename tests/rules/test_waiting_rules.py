@@ -11,6 +11,7 @@ from diag.model.graph import Actor, Hold, How, Resource, Wait
 from diag.model.snapshot import SeenThread, Snapshot
 from diag.rules import judge, rules
 from diag.rules.chains import Graph
+from diag.rules.one_cause import told_once
 
 RULE = {rule.code: rule for rule in rules()}
 LINE = Where(function="work", file="/srv/app.py", line=7)
@@ -120,6 +121,10 @@ UNSERVED = (
     seen(PARENT, wait(1, 1, resource("io", "39", "fuse"), actor(2))),
     seen(CHILD, wait(2, 2, resource("stopped", "2"))),
 )
+STOPPED = (
+    seen(PARENT, wait(1, 1, PIPE_READ, actor(2))),
+    seen(CHILD, wait(2, 2, resource("stopped", "2"))),
+)
 CASES = {
     "T001": (ABBA, busy(ABBA)),
     "T002": (ALONE, timed(ALONE)),
@@ -141,6 +146,7 @@ CASES = {
     "P001": (FULL, busy(FULL)),
     "P002": (CALLS, busy(CALLS)),
     "P004": (UNSERVED, busy(UNSERVED)),
+    "P005": (STOPPED, busy(STOPPED)),
     "P003": (
         (seen(ONE, wait(1, 1, PIPE_WRITE)),),
         (seen(ONE, replace(wait(1, 1, PIPE_WRITE), certain=False)),),
@@ -218,3 +224,30 @@ def test_the_shortest_way_round_is_the_cause_and_who_waits_behind_it_a_victim() 
     only = fired.findings[0]
     assert [link.waiter.tid for link in only.chain] == [3, 2]
     assert {victim.tid for victim in only.victims} == {2, 1}
+
+
+def test_a_tracing_stop_is_certain_only_when_no_debugger_looks_as_long() -> None:
+    client, peer = STOPPED
+    assert peer.wait
+    traced = replace(
+        peer,
+        process=replace(CHILD, state="t", tracer=9),
+        thread=replace(peer.thread, state="t", last_ran=100.0),
+        wait=replace(peer.wait, resource=resource("traced", "2")),
+    )
+    for now, sure in ((103.0, Confidence.LIKELY), (130.0, Confidence.CERTAIN)):
+        fired = judge(RULE["P005"], replace(snapshot(client, traced), taken_at=now))
+        assert isinstance(fired, Fired)
+        assert fired.findings[0].confidence is sure
+        assert "tracing stop by pid 9" in fired.findings[0].summary
+
+
+def test_one_halted_process_is_one_finding_with_all_its_victims() -> None:
+    client, peer = STOPPED
+    other = seen(process(3), wait(3, 3, resource("io", "39", "fuse"), actor(2)))
+    both = snapshot(client, other, peer)
+    verdicts = told_once([judge(RULE[code], both) for code in ("P004", "P005")])
+    [fired] = [verdict for verdict in verdicts if isinstance(verdict, Fired)]
+    assert fired.code == "P004"
+    assert {victim.pid for victim in fired.findings[0].victims} == {1, 3}
+    assert Clear(code="P005") in verdicts
