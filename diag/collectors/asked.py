@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from diag.host.base import to_text
-from diag.model.io import Asked
+from diag.model.io import Asked, Semop
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,11 +19,14 @@ if TYPE_CHECKING:
 
 MOST = 4096
 """Descriptors of one poll or select that are looked at."""
+MOST_SEMOPS = 500
+"""Operations of one semop(2): what the kernel allows (SEMOPM)."""
 
 _TIMER_ABSTIME = 1
 _CLOCK_REALTIME = 0
 _POLLIN, _POLLOUT = 1, 4
 _AF_UNIX, _SOCKADDR_UN = 1, 110  # unix(7)
+_SEM_UNDO = 0x1000
 _FUTEX_COMMAND = 0x7F  # without FUTEX_PRIVATE_FLAG and FUTEX_CLOCK_REALTIME
 _FUTEX_REALTIME = 0x100
 FUTEX_WAIT = 0
@@ -146,6 +149,18 @@ def _connect(call: Call) -> Fields:
         text = name.replace(b"\0", b"@") if name.startswith(b"\0") else name.partition(b"\0")[0]
         fields["address"] = to_text(text.decode("utf-8", "surrogateescape"))
     return fields
+
+
+def _semop(call: Call) -> Fields:
+    semid, address, count = call.arguments[:3]
+    timeout = call.arguments[3] if call.name == "semtimedop" else 0
+    data = call.memory(address, 6 * min(count, MOST_SEMOPS))
+    operations = tuple(
+        Semop(number=number, change=change, undo=bool(flags & _SEM_UNDO))
+        for number, change, flags in struct.iter_unpack("=Hhh", data[: len(data) // 6 * 6])
+    )
+    limit = (_seconds(call.memory(timeout, 16)) or float("inf")) if timeout else None
+    return {"semid": _int(semid), "operations": operations, "limit": limit}
 
 
 def _wait4(call: Call) -> Fields:
@@ -275,6 +290,8 @@ _DECODERS: dict[str, Callable[[Call], Fields]] = {
     **{name: lambda call: {"path": _path(call, 0)} for name in _PATH_FIRST.split()},
     **dict.fromkeys(_PATH_SECOND.split(), _at),
     "connect": _connect,
+    "semop": _semop,
+    "semtimedop": _semop,
     "wait4": _wait4,
     "waitid": _waitid,
     "sendfile": lambda call: {"fds": (_int(call.arguments[0]),), "writes": True},

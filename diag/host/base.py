@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from diag.model.core import CoreImage
+    from diag.model.io import SysvSet
 
 READ_LIMIT = 64 << 20
 """Bytes one read may return: more than any /proc file, less than would hurt."""
@@ -302,6 +303,9 @@ class Host(Protocol):
 
     def unix_peer(self, pid: int, inode: int) -> int:
         """Inode of the other end of a UNIX socket in the network namespace of ``pid``; 0: it has none."""
+
+    def sysv_semaphores(self, pid: int, semid: int, numbers: Sequence[int]) -> SysvSet:
+        """Some semaphores of a SysV set in the ipc namespace of ``pid``."""
 
     def same_description(self, pid: int, fd: int, other_pid: int, other_fd: int) -> bool:
         """Whether two descriptors share one open file description (kcmp(2), KCMP_FILE)."""

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from diag.host.ahead import Ahead
     from diag.host.dsn import Dsn
     from diag.host.follow import Target
+    from diag.model.io import SysvSet
 
 
 SYSLOG_ACTION_READ_ALL = 3
@@ -168,6 +169,12 @@ class LiveHost:
     def unix_peer(self, pid: int, inode: int) -> int:
         """Inode of the other end of a UNIX socket; 0 when it has none."""
         return unix_peer(pid, inode)
+
+    def sysv_semaphores(self, pid: int, semid: int, numbers: Sequence[int]) -> SysvSet:
+        """Some semaphores of a SysV set in the ipc namespace of ``pid``."""
+        from diag.host.sysvipc import semaphores  # noqa: PLC0415 - loads only when used
+
+        return semaphores(pid, semid, numbers)
 
     def same_description(self, pid: int, fd: int, other_pid: int, other_fd: int) -> bool:
         """Whether two descriptors share one open file description (kcmp(2), KCMP_FILE)."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
-import errno
 import os
 import socket
 import struct
-import threading
 from typing import TYPE_CHECKING
+
+from diag.host.namespaces import within
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +25,6 @@ _NLMSG_DONE = 3
 _NLM_F_DUMP = 0x300
 _MOST_ANSWERS = 1 << 14
 _NO_COOKIE = 0xFFFFFFFF
-_CLONE_NEWNET = 0x40000000
 _PATIENCE = 1.0  # seconds
 
 
@@ -34,40 +32,9 @@ def unix_peer(pid: int, inode: int) -> int:
     """Return the inode of the other end of UNIX socket ``inode``; 0 when it has none.
 
     As long as nobody has accepted a connection, its other end is the listening socket. The question is
-    asked in the network namespace of ``pid``. Where that is not our own, a thread enters it (needs
-    CAP_SYS_ADMIN) and ends with the answer; diag itself never moves.
+    asked in the network namespace of ``pid``.
     """
-    path = f"/proc/{pid}/ns/net"
-    if os.readlink(path) == os.readlink("/proc/self/ns/net"):
-        return _ask(inode)
-    box: list[int | OSError] = []
-
-    def work() -> None:
-        try:
-            _enter(path)
-            box.append(_ask(inode))
-        except OSError as error:
-            box.append(error)
-
-    worker = threading.Thread(target=work, daemon=True)
-    worker.start()
-    worker.join(2 * _PATIENCE)
-    if not box:
-        raise TimeoutError(errno.ETIMEDOUT, "sock_diag did not answer", path)
-    if isinstance(box[0], OSError):
-        raise box[0]
-    return box[0]
-
-
-def _enter(path: str) -> None:
-    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        libc = ctypes.CDLL(None, use_errno=True)
-        if libc.setns(handle, _CLONE_NEWNET) != 0:
-            code = ctypes.get_errno()
-            raise OSError(code, os.strerror(code), path)
-    finally:
-        os.close(handle)
+    return within(pid, "net", lambda: _ask(inode))
 
 
 def _ask(inode: int) -> int:

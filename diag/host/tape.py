@@ -34,6 +34,7 @@ from diag.host.base import (
     inside_info,
 )
 from diag.model.core import CoreImage
+from diag.model.io import SysvSet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -122,6 +123,10 @@ class TapedHost:
     def unix_peer(self, pid: int, inode: int) -> int:
         """Inode of the other end of a UNIX socket; 0 when it has none."""
         return self._do(int, "unix_peer", pid, inode)
+
+    def sysv_semaphores(self, pid: int, semid: int, numbers: Sequence[int]) -> SysvSet:
+        """Some semaphores of a SysV set in the ipc namespace of ``pid``."""
+        return self._do(SysvSet, "sysv_semaphores", pid, semid, list(numbers))
 
     def same_description(self, pid: int, fd: int, other_pid: int, other_fd: int) -> bool:
         """Whether two descriptors share one open file description."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from diag.collectors import asked, open_files, sockets
-from diag.investigate import file_systems, gil_waiters
+from diag.investigate import file_systems, gil_waiters, semaphores
 from diag.waits.pipe import OPENS_FIFO
 from diag.waits.scene import Around, Scene
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from diag.investigate.inquiry import Inquiry
     from diag.model.facts import Stack, Thread
     from diag.model.graph import Wait
-    from diag.model.io import Asked, End, OpenFile, Socket
+    from diag.model.io import Asked, End, OpenFile, SemaphoreWait, Socket
     from diag.model.mounts import FileSystem
 
 MOST_POLLED = 64
@@ -43,6 +43,7 @@ class Surroundings:
         self._sockets: dict[int, Socket] = {}
         self._ends: dict[tuple[int, int], tuple[End, ...]] = {}
         self._file_systems: dict[ThreadId, FileSystem] = {}
+        self._semaphores: dict[ThreadId, SemaphoreWait] = {}
         self._hidden = 0
         self._looked = False
         for thread in self.threads:
@@ -63,6 +64,7 @@ class Surroundings:
         self._look_at_files()
         self._look_at_sockets()
         self._look_at_other_ends()
+        self._semaphores = semaphores.find(self._inquiry, self.asked)
         self._file_systems = file_systems.find(self._inquiry, self.threads, self.asked, self._files)
 
     def scenes(
@@ -80,6 +82,7 @@ class Surroundings:
             gil_waiters=frozenset(gil_waiters.find(self._host, self.threads, stacks)),
             file_locks=file_locks,
             file_systems=self._file_systems,
+            semaphores=self._semaphores,
         )
         for thread in self.threads:
             if process := around.processes.get(thread.pid):

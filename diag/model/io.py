@@ -5,6 +5,14 @@ from __future__ import annotations
 from diag.model.facts import Fact
 
 
+class Semop(Fact, frozen=True, kw_only=True):
+    """One operation of semop(2)."""
+
+    number: int
+    change: int  # below 0: take; above: give; 0: wait until it is 0
+    undo: bool = False  # SEM_UNDO: taken back when the process ends
+
+
 class Asked(Fact, frozen=True, kw_only=True):
     """What one sleeping thread asked the kernel for, read from its arguments."""
 
@@ -17,7 +25,41 @@ class Asked(Fact, frozen=True, kw_only=True):
     path: str | None = None  # that it wants to open, or wants to know of
     base: int | None = None  # the descriptor a relative path begins at; None: the working directory
     address: str | None = None  # of the UNIX socket that it connects to
+    semid: int | None = None  # the SysV semaphore set it operates on
+    operations: tuple[Semop, ...] = ()
     child: int | None = None  # waitpid's argument; a number of the target's own pid namespace
+
+
+class SysvSemaphore(Fact, frozen=True, kw_only=True):
+    """One semaphore of a set, as semctl(2) describes it."""
+
+    number: int
+    value: int
+    last_pid: (
+        int  # who operated on it last, as the reader's pid namespace names it; 0: nobody, or unknown there
+    )
+    waiting: int  # how many wait for it to grow
+
+
+class SysvSet(Fact, frozen=True, kw_only=True):
+    """Some semaphores of a SysV set."""
+
+    semid: int
+    key: int
+    size: int  # semaphores in the set
+    changed: float  # when somebody last operated on the set, in whole seconds since the epoch; 0: unknown
+    semaphores: tuple[SysvSemaphore, ...]
+
+
+class SemaphoreWait(Fact, frozen=True, kw_only=True):
+    """The SysV semaphore that keeps one thread waiting."""
+
+    namespace: str  # the ipc namespace: "ipc:[4026531839]"
+    semaphores: SysvSet
+    semaphore: SysvSemaphore
+    operation: Semop  # the one that can not be done
+    last_waits: bool = False  # whoever operated on it last waits to take from it as well
+    all_seen: bool = True  # False: processes may be hidden (hidepid), and not to be seen does not mean gone
 
 
 class OpenFile(Fact, frozen=True, kw_only=True):

@@ -24,6 +24,7 @@ from diag.waits import (
     running,
     sleep,
     socket,
+    sysv_semaphore,
 )
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ LINKS: tuple[Callable[[Scene], Wait | None], ...] = (
     pipe.link,
     socket.link,
     eventfd.link,
+    sysv_semaphore.link,
     events.link,
     gil.link,
     futex.link,

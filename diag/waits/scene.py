@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from diag.model.facts import Evidence, Where
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from diag.model.facts import Frame, Process, Stack, Thread
-    from diag.model.io import Asked, End, OpenFile, Socket
+    from diag.model.io import Asked, End, OpenFile, SemaphoreWait, Socket
     from diag.model.mounts import FileSystem
 
 # Where interpreters keep what is not the user's own program.
@@ -35,6 +36,7 @@ class Around(NamedTuple):
     gil_waiters: frozenset[tuple[int, int]]  # threads that sleep on their interpreter's own lock
     file_locks: Mapping[tuple[int, int], Wait]  # waits for file locks, by pid and tid
     file_systems: Mapping[tuple[int, int], FileSystem]  # that do not answer yet, by pid and tid
+    semaphores: Mapping[tuple[int, int], SemaphoreWait] = MappingProxyType({})  # SysV's, by pid and tid
 
 
 class Scene(NamedTuple):

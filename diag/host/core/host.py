@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from diag.host.core.elf import Header, Segment
     from diag.host.core.notes import Told
     from diag.model.core import CoreModule
+    from diag.model.io import SysvSet
 
 CORE, PROGRAM, ROOT, LIMITED = "{core}", "{program}", "{root}", "{limited}"
 """Words of a command line that stand for paths of this machine, so that a recording holds none of them."""
@@ -248,6 +249,10 @@ class CoreHost:
     def unix_peer(self, pid: int, inode: int) -> int:
         """No core holds sockets."""
         raise FileNotFoundError(errno.ENOENT, "not in the core", f"{pid}:{inode}")
+
+    def sysv_semaphores(self, pid: int, semid: int, numbers: Sequence[int]) -> SysvSet:
+        """No core holds them."""
+        raise FileNotFoundError(errno.ENOENT, "not in the core", f"{pid}:{semid}:{numbers}")
 
     def same_description(self, pid: int, fd: int, other_pid: int, other_fd: int) -> bool:
         """No core holds the descriptors."""
