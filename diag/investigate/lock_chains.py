@@ -59,4 +59,5 @@ def _add_lines(inquiry: Inquiry, graph: LockGraph, along: set[int]) -> None:
     for wait in list(graph.waits):
         if wait.waiter.pid in along and inquiry.has_stacks(wait.waiter.pid):
             graph.replace(wait, lock_lines.describe_wait(inquiry, wait))
+    lock_lines.share_makers(graph)
     lock_lines.describe_holds(inquiry, graph)

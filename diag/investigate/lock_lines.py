@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from diag.investigate import lock_objects
 from diag.model.facts import Evidence
-from diag.model.graph import Handler, How
+from diag.model.graph import Handler, Hold, How
 from diag.model.source import Sure
 from diag.waits import lock_sites
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from diag.investigate.inquiry import Inquiry
     from diag.investigate.lock_graph import LockGraph
     from diag.model.facts import Stack
-    from diag.model.graph import Actor, Hold, Wait
+    from diag.model.graph import Actor, Wait
     from diag.model.source import Ask, Retaken, Site
 
 MOST_UNWAITED = 8
@@ -39,6 +39,8 @@ def describe_wait(inquiry: Inquiry, wait: Wait) -> Wait:
     doing = lock_sites.doing(stack, sources)
     where = ask.where if ask else doing.where if doing else None
     actor = inquiry.actor(waiter.pid, waiter.tid, where)
+    if again and not wait.holds and wait.resource.kind == "soft-lock" and again.sure is not Sure.PATTERN:
+        wait = replace(wait, holds=(_made(wait, actor, again),))
     own = any(hold.holder.pid == waiter.pid and not hold.passive for hold in wait.holds)
     if again is None or not own:
         return replace(wait, waiter=actor, where=where)
@@ -52,6 +54,27 @@ def describe_wait(inquiry: Inquiry, wait: Wait) -> Wait:
         holds=tuple(_own(hold, actor, again) for hold in wait.holds),
         evidence=(*wait.evidence, Evidence(source=f"py-spy dump --pid {stack.pid}", text=again.why)),
     )
+
+
+def _made(wait: Wait, waiter: Actor, again: Retaken) -> Hold:
+    """The hold of a lock by existence that names nobody, and that the waiter's own stack shows it made."""
+    return Hold(
+        holder=waiter,
+        resource=wait.resource,
+        taken_at=again.site.where,
+        certain=False,
+        evidence=(Evidence(source=f"py-spy dump --pid {waiter.pid}", text=f"taken: {again.site.where}"),),
+    )
+
+
+def share_makers(graph: LockGraph) -> None:
+    """Make whoever was found to have made a lock by existence its holder for all who wait for it."""
+    polled = [wait for wait in graph.waits if wait.resource.kind == "soft-lock"]
+    made = {wait.resource.key: wait.holds for wait in polled if wait.holds}
+    for wait in polled:
+        if not wait.holds and (holds := made.get(wait.resource.key)):
+            graph.replace(wait, replace(wait, holds=holds))
+            graph.soft[wait.resource.path or ""] = holds
 
 
 def _own(hold: Hold, waiter: Actor, again: Retaken) -> Hold:

@@ -155,6 +155,7 @@ def _holder(hold: Hold) -> Json:
     return {
         **_actor(hold.holder),
         "fd": hold.fd,
+        "how": None,  # it waits in no way
         "taker": hold.taker,
         "since": _time(hold.since),
         "where": _where(hold.taken_at),

@@ -42,7 +42,8 @@ def section(snapshot: Snapshot, now: float, *, verbose: bool) -> Iterator[Render
 def _tree(lock: Lock, now: float, *, verbose: bool) -> Tree:
     resource = lock.resource
     title = Text(plain(resource.name), style="bold")
-    title.append(f"  {resource.mode}", style="dim")
+    if resource.mode:
+        title.append(f"  {resource.mode}", style="dim")
     if lock.deleted:
         title.append(
             "  (deleted)" if not lock.replaced_by else "  (deleted; the path names a new file)", "red"

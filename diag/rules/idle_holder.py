@@ -45,7 +45,7 @@ def check(snapshot: Snapshot) -> Iterator[Finding]:
             evidence=(*cause.evidence, *_evidence(cause)),
             against=tuple(_against(cause)),
             remedy=(
-                f"let pid {holder.pid} finish or release it; ending it frees the lock and loses its work",
+                _remedy(cause),
                 "in the code: hold the lock only around what it protects, never over sleeps, waits for "
                 "work or network calls",
             ),
@@ -54,6 +54,11 @@ def check(snapshot: Snapshot) -> Iterator[Finding]:
                 *phrases.check_lock(cause.hold.resource),
             ),
         )
+
+
+def _remedy(cause: Cause) -> str:
+    also = f"ending it, and{removal}," if (removal := phrases.removal(cause.hold.resource)) else "ending it"
+    return f"let pid {cause.hold.holder.pid} finish or release it; {also} frees the lock and loses its work"
 
 
 def _takes_turns(cause: Cause) -> bool:

@@ -81,19 +81,25 @@ def verb(wait: Wait) -> str:
     return "polls for" if wait.how.value == "polling" else "waits for"
 
 
-def kill_advice(actor: Actor) -> str:
-    """Say how to end a process, and what that costs."""
+def kill_advice(actor: Actor, lock: Resource) -> str:
+    """Say how to end the holder of a lock, and what that costs."""
     return (
-        f"kill -KILL {actor.pid} ends {actor.process or 'it'} and frees the lock: "
+        f"kill -KILL {actor.pid} ends {actor.process or 'it'}{', and' if removal(lock) else ' and'}"
+        f"{removal(lock)} frees the lock: "
         "its work in progress is lost, and a handler for SIGTERM would not run"
     )
+
+
+def removal(lock: Resource) -> str:
+    """Say with a leading space what frees a lock by existence beyond its owner's end; else nothing."""
+    return f" rm {quote(lock.path)}" if lock.kind == "soft-lock" and lock.path else ""
 
 
 def check_lock(resource: Resource) -> tuple[str, ...]:
     """Commands that show a lock by hand."""
     shown = [f"grep ':{resource.inode} ' /proc/locks"] if resource.inode else []
     if resource.path:
-        shown.append(f"lsof {quote(resource.path)}")
+        shown.append(f"{'ls -l' if resource.kind == 'soft-lock' else 'lsof'} {quote(resource.path)}")
     return tuple(shown)
 
 

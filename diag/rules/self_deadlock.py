@@ -33,7 +33,7 @@ def check(snapshot: Snapshot) -> Iterator[Finding]:
             victims=cause.actors,
             resource=wait.resource,
             chain=cause.chain,
-            evidence=(*cause.evidence, *_frames(wait)),
+            evidence=tuple(dict.fromkeys((*cause.evidence, *_frames(wait)))),
             against=tuple(_against(snapshot, wait)),
             remedy=tuple(_remedy(cause, wait)),
             check=(
@@ -82,7 +82,7 @@ def _against(snapshot: Snapshot, wait: Wait) -> Iterator[str]:
 
 
 def _remedy(cause: Cause, wait: Wait) -> Iterator[str]:
-    yield phrases.kill_advice(wait.waiter)
+    yield phrases.kill_advice(wait.waiter, wait.resource)
     if wait.handler:
         yield (
             "in the code: do nothing in the signal handler but set a flag (or write to a pipe), and log "

@@ -25,7 +25,8 @@ def check(snapshot: Snapshot) -> Iterator[Finding]:
             for wait in snapshot.waits
             if wait.stuck and wait.resource.kind == "soft-lock" and wait.resource.path == soft.path
         )
-        if soft.alive is False or (soft.abandoned and waiters):
+        unowned = [wait for wait in waiters if not wait.holds]
+        if soft.alive is False or (soft.abandoned and unowned):
             yield _finding(soft, waiters)
 
 

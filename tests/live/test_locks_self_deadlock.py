@@ -67,6 +67,23 @@ def test_it_is_found_under_every_interpreter(python: str, tmp_path: Path) -> Non
         assert "on_signal" in str(finding)
 
 
+def test_a_lock_by_existence_is_its_maker_s_even_if_it_names_nobody(python: str, tmp_path: Path) -> None:
+    path = tmp_path / "app.lock"
+    with (
+        running(python, LOCKS, "self-made", path) as culprit,
+        running(python, LOCKS, "self-made-asks-twice", path) as victim,
+    ):
+        answer = diag_locks(path)
+        assert answer.codes == ["L001"], answer
+        finding = answer.found("L001", culprit.pid)
+        assert "in a SIGUSR2 handler" in finding["summary"], answer
+        assert finding["culprit"]["where"]["function"].endswith("on_signal"), answer
+        assert finding["confidence"] == "likely"
+        assert f"rm {path}" in finding["remedy"][0]
+        assert pids(finding["victims"]) == {victim.pid}, answer
+        assert pids(lock_of(answer, path)["holders"]) == {culprit.pid}
+
+
 def test_others_that_wait_for_it_are_its_victims(python: str, tmp_path: Path) -> None:
     path = tmp_path / "app.lock"
     with (

@@ -5,6 +5,7 @@ Runs on 2.7 and all of 3.
 """
 from __future__ import print_function
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -308,6 +309,45 @@ def self_handler(path):
         fcntl.flock(file, fcntl.LOCK_EX)
         os.kill(os.getpid(), signal.SIGUSR1)
         time.sleep(1)
+
+
+@contextlib.contextmanager
+def made(path):
+    """A lock by existence, for the length of a with statement."""
+    while True:
+        try:
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+            break
+        except OSError:
+            time.sleep(0.05)
+    yield
+    os.remove(path)
+
+
+def self_made(path):
+    """A signal handler asks for the lock by existence that the interrupted code has made."""
+    def on_signal(number, frame):
+        ready()
+        with made(path):
+            pass
+
+    signal.signal(signal.SIGUSR2, on_signal)
+    with made(path):
+        os.kill(os.getpid(), signal.SIGUSR2)
+        time.sleep(1)
+
+
+def self_made_asks_twice(path):
+    """A signal handler asks for the lock that the interrupted code asks for as well: neither has it."""
+    def on_signal(number, frame):
+        ready()
+        with made(path):
+            pass
+
+    signal.signal(signal.SIGALRM, on_signal)
+    signal.setitimer(signal.ITIMER_REAL, 0.2)
+    with made(path):
+        pass
 
 
 def self_thread(path):

@@ -10,6 +10,7 @@ import sysconfig
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from tests.support import contract
 from tests.support.locked import ROOT
 from tests.support.require import need_root, need_tool, require
 
@@ -106,6 +107,8 @@ def _run(argv: Sequence[str], env: dict[str, str], stdin: str, timeout: float) -
         raise AssertionError(f"diag did not end within {timeout:g} s: {argv}\n{late}") from late
     assert "Traceback (most recent call last)" not in done.stderr, done.stderr
     found = json.loads(done.stdout) if done.stdout.startswith("{") else {}
+    if {"schema", "verdict"} <= found.keys():
+        contract.check(done.stdout, done.returncode)
     return Answer(done.returncode, done.stdout, done.stderr, found)
 
 

@@ -13,7 +13,7 @@ from diag.host.live import LiveHost
 from diag.model.source import Source
 from diag.waits.lock_sites import asking
 from tests.support.interpreters import interpreter, packages
-from tests.support.processes import running, wait_until
+from tests.support.processes import running, threads_in, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,6 +60,8 @@ def test_the_caller_of_the_library_is_who_asks(case: str, version: str, tmp_path
     python = interpreter(version)
     path = packages(python, *PINS[version])
     with running(python, "lock_libraries.py", case, tmp_path, path=path) as program:
+        if case in BLOCKING:  # before that its innermost line may be any
+            wait_until(lambda: any(threads_in(program.pid, call) for call in ("flock", "fcntl")), "it blocks")
         ask = wait_until(lambda: look(program.pid, blocked=case in BLOCKING), f"{case} to ask")
     assert ask is not None
     assert ask.lock != "thread"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from diag.model.facts import Where
@@ -9,6 +10,7 @@ from diag.model.source import Ask, Sure
 from diag.waits.lock_sites.expressions import resolve, speaks_of_lock, with_items
 from diag.waits.lock_sites.named import addresses_in, fds_in, files_in, own_type, paths_in
 from diag.waits.lock_sites.places import is_own, is_stdlib, lock_module, package
+from diag.waits.lock_sites.reentry import interrupts
 from diag.waits.lock_sites.syntax import line_of, locate, text_of
 from diag.waits.lock_sites.words import calls, is_lock_method, is_lock_word, lock_of, names_lock, split, takes
 
@@ -105,9 +107,9 @@ def _is_machinery(frames: tuple[Frame, ...], n: int, home: str | None) -> bool:
     """Whether a frame belongs to the lock, or to what leads to it, and not to its user."""
     frame = frames[n]
     name = frame.function.rpartition(".")[2]
-    if name == "<module>":
+    if name == "<module>" or interrupts(frame):
         return False
-    if name in _ENTERS or is_lock_method(name) or frame.native:
+    if name in _ENTERS or is_lock_method(name) or frame.native or _is_entered(frames, n):
         return True
     if home is not None and package(frame.file) == home:
         return True
@@ -117,6 +119,19 @@ def _is_machinery(frames: tuple[Frame, ...], n: int, home: str | None) -> bool:
         return False
     # A file called lock something is the lock's own, unless it is also the program that uses it.
     return any(is_own(outer.file) and outer.file != frame.file for outer in frames[n + 1 :])
+
+
+def _is_entered(frames: tuple[Frame, ...], n: int) -> bool:
+    """Whether a ``with`` runs a frame, through code of its own file alone: it is part of what is entered.
+
+    So does a generator below ``contextlib.contextmanager``, or a helper of a class's own ``__enter__``.
+    """
+    for frame, outer in pairwise(frames[n:]):
+        if frame.file != frames[n].file or frame.function == "<module>" or interrupts(frame):
+            return False
+        if outer.function.rpartition(".")[2] in _ENTERS:
+            return True
+    return False
 
 
 def _asked_at(frames: tuple[Frame, ...], asker: int, found: Found, source: Source | None) -> tuple[str, str]:

@@ -34,6 +34,11 @@ def handler_between(stack: Stack, outer: int, inner: int) -> Handler | None:
     return None
 
 
+def interrupts(frame: Frame) -> bool:
+    """Whether the interpreter itself called a frame, whatever the next one out was doing."""
+    return _signal(frame, 0) is not None or _other(frame, 0) is not None
+
+
 def _signal(frame: Frame, n: int) -> Handler | None:
     number = _signal_number(frame)
     if number is None:

@@ -14,6 +14,7 @@ from diag.waits.lock_sites.asking import asking
 from diag.waits.lock_sites.expressions import resolve
 from diag.waits.lock_sites.held import enclosing, held
 from diag.waits.lock_sites.named import text_value
+from diag.waits.lock_sites.syntax import locate, within
 from diag.waits.lock_sites.words import identifiers
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def retaken(
     found = [
         Retaken(site=site, ask=ask, outer=n, sure=site.sure if site.sure is Sure.PATTERN else sure, why=why)
         for n, site in _outer_sites(stack, sources, ask)
-        for sure, why in [_same(site, stack.frames[n], ask, stack.frames[ask.asker], path)]
+        for sure, why in [_same(site, stack.frames[n], ask, stack.frames[ask.asker], path, sources)]
         if why
     ]
     return min(found, key=lambda one: _ORDER.index(one.sure), default=None)
@@ -82,7 +83,14 @@ def _taken_for(stack: Stack, n: int, site: Site, sources: Mapping[str, Source]) 
     )
 
 
-def _same(site: Site, holder: Frame, ask: Ask, asker: Frame, path: str | None) -> tuple[Sure, str]:
+def _same(
+    site: Site,
+    holder: Frame,
+    ask: Ask,
+    asker: Frame,
+    path: str | None,
+    sources: Mapping[str, Source],
+) -> tuple[Sure, str]:
     """How sure it is that a site holds what is asked for, and why; no reason: it is another lock."""
     if site.address is not None and site.address in ask.addresses:
         return Sure.MEMORY, f"both are the object at {site.address:#x}"
@@ -97,12 +105,28 @@ def _same(site: Site, holder: Frame, ask: Ask, asker: Frame, path: str | None) -
         same = _same_values(site.target, holder, asker, reopened=path is not None)
         if same:
             return Sure.SOURCE, f"both are {site.target}, where {' and '.join(same)} are the same in memory"
-        if same is not None and (holder.function, holder.file) == (asker.function, asker.file):
+        if same is not None and _shares_names(holder, asker, sources):
             return Sure.SOURCE, f"both are {site.target} in {holder.function}"
     head = site.target.partition("(")[0]
     if "(" in site.target and head == ask.target.partition("(")[0]:
         return Sure.PATTERN, f"both are a {head}"
     return Sure.PATTERN, ""
+
+
+def _shares_names(holder: Frame, asker: Frame, sources: Mapping[str, Source]) -> bool:
+    """Whether names of one frame that py-spy does not show mean the same in the other, as text.
+
+    They are frames of one function, or one is of a function written inside the other's: a closure.
+    """
+    if holder.file != asker.file:
+        return False
+    if holder.function == asker.function:
+        return True
+    source = sources.get(holder.file)
+    outer, inner = locate(holder, source), locate(asker, source)
+    if outer is None or inner is None or outer.scope.type == "module":
+        return False
+    return within(inner.scope, outer.scope)
 
 
 def _same_values(expression: str, one: Frame, other: Frame, *, reopened: bool) -> tuple[str, ...] | None:
