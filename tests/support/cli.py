@@ -108,7 +108,8 @@ def _run(argv: Sequence[str], env: dict[str, str], stdin: str, timeout: float) -
     assert "Traceback (most recent call last)" not in done.stderr, done.stderr
     found = json.loads(done.stdout) if done.stdout.startswith("{") else {}
     if {"schema", "verdict"} <= found.keys():
-        contract.check(done.stdout, done.returncode)
+        # A demo's own exit code says whether diag found what was staged.
+        contract.check(done.stdout, None if "demo" in argv else done.returncode)
     return Answer(done.returncode, done.stdout, done.stderr, found)
 
 
