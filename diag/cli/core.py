@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from diag.cli.common import bar, finish, host_for, output_options, progress
+from diag.render import renderer
 
 FAMILIES = ("T001", "T002", "T003", "T004", "T005", "T008", "T009", "L", "C")
 """Rules that one instant can answer: rings, and crashes; how long something lasts, no core tells. Those of
@@ -56,21 +57,32 @@ def command(
     """
     from msgspec.structs import replace  # noqa: PLC0415 - loads only when used
 
-    from diag.diagnose import diagnose  # noqa: PLC0415
     from diag.host import CoreSource  # noqa: PLC0415
     from diag.investigate import core as cores  # noqa: PLC0415
-    from diag.investigate.stacks import without_locals  # noqa: PLC0415
 
     host = host_for(replay)
     started = host.clock().wall
     with progress("reading the core") as say:
         path = cores.newest(host) if core is None else core
+        source = CoreSource(path=path, exe=exe, root=root)
         snapshot = cores.look(
-            host, CoreSource(path=path, exe=exe, root=root), logs, lambda text, done: say(bar(text, done))
+            host, source, logs, lambda text, done: say(bar(text, done)), meanwhile=lambda: _load(form)
         )
+    from diag.diagnose import diagnose  # noqa: PLC0415
+
     report = diagnose(
         snapshot, command=("diag", "core", path), view="core", taken_at=started, families=FAMILIES
     )
     if not with_locals:
-        report = replace(report, snapshot=without_locals(report.snapshot))
+        report = replace(report, snapshot=report.snapshot.without_locals())
     finish(report, host, form=form, output=output, verbose=verbose)
+
+
+def _load(form: str) -> None:
+    """Load what is used at the end, while a child still reads C frames."""
+    from diag import diagnose  # noqa: PLC0415 - loads only when used
+    from diag.rules import rules  # noqa: PLC0415
+
+    del diagnose
+    rules(FAMILIES)
+    renderer(form)

@@ -97,5 +97,5 @@ def command(
         families=FAMILIES,
     )
     if not with_locals:
-        report = replace(report, snapshot=stacks.without_locals(report.snapshot))
+        report = replace(report, snapshot=report.snapshot.without_locals())
     finish(report, host, form=form, output=output, verbose=verbose)

@@ -21,6 +21,7 @@ from diag.host.base import (
     Outcome,
     Problem,
     Rows,
+    Unwound,
 )
 from diag.host.live import LiveHost
 
@@ -43,4 +44,5 @@ __all__ = [
     "Outcome",
     "Problem",
     "Rows",
+    "Unwound",
 ]

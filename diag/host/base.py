@@ -183,6 +183,15 @@ class FoundWords(msgspec.Struct, frozen=True, kw_only=True):
     cut: bool  # not all of its memory was searched, or not all words
 
 
+class Unwound(msgspec.Struct, frozen=True, array_like=True):
+    """The stack of one thread of a core, innermost frame first."""
+
+    tid: int
+    frames: tuple[int, ...]  # addresses of instructions; of callers: to where the call returns
+    signals: tuple[int, ...]  # which of them the kernel made, to call a handler
+    whole: bool  # it ends where a thread or a program begins
+
+
 class CoreSource(msgspec.Struct, frozen=True, kw_only=True):
     """Which core to look into, and where what it was mapped from lies on the machine that looks."""
 
@@ -381,6 +390,9 @@ class CoreView(Host, Protocol):
 
     def pointers(self, places: Sequence[tuple[int, int]], targets: Sequence[tuple[int, int]]) -> FoundWords:
         """Search memory (start, end) for aligned 8-byte words that point into ``targets`` (start, end)."""
+
+    def unwound(self) -> tuple[Unwound, ...]:
+        """The stack of every thread, as far as it can be told without another program; () where it cannot."""
 
     def unread(self) -> tuple[str, ...]:
         """Mapped files whose memory was wanted so far, and that are gone or other ones now."""

@@ -8,6 +8,8 @@ import os
 import subprocess
 import sys
 import time
+import weakref
+from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -33,7 +35,6 @@ from diag.host.base import (
     to_text,
 )
 from diag.host.bounded import bounded
-from diag.host.sockdiag import unix_peer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -59,6 +60,8 @@ class LiveHost:
         self.progress = Progress()
         self._ahead: Ahead | None = None
         self._logins: dict[str, Dsn] = {}  # by their DSN without secrets
+        self._soon: dict[tuple[str, ...], subprocess.Popen[bytes]] = {}  # waiting for their input
+        weakref.finalize(self, _end, self._soon)
 
     @cached_property
     def info(self) -> HostInfo:
@@ -168,6 +171,8 @@ class LiveHost:
 
     def unix_peer(self, pid: int, inode: int) -> int:
         """Inode of the other end of a UNIX socket; 0 when it has none."""
+        from diag.host.sockdiag import unix_peer  # noqa: PLC0415 - loads only when used
+
         return unix_peer(pid, inode)
 
     def sysv_semaphores(self, pid: int, semid: int, numbers: Sequence[int]) -> SysvSet:
@@ -192,18 +197,24 @@ class LiveHost:
         self, argv: Sequence[str], *, timeout: float, stdin: bytes = b"", redact: bool = False
     ) -> Outcome:
         """Run a program to its end or its time limit (seconds)."""
-        try:
-            done = subprocess.run(  # the caller judges the exit status
-                [_program(argv[0]), *argv[1:]],
-                input=stdin,
-                capture_output=True,
-                timeout=timeout,
-                check=False,
-            )
-        except subprocess.TimeoutExpired as late:
-            said = b"" if redact else late.stdout or b""  # cut short, secrets can not be told apart
-            return Outcome(-9, said, late.stderr or b"", timed_out=True)
-        return Outcome(done.returncode, _redacted(done.stdout) if redact else done.stdout, done.stderr)
+        child = self._soon.pop(tuple(argv), None) or _started(argv)
+        with child:
+            try:
+                out, err = child.communicate(stdin, timeout=timeout)
+            except BaseException as error:
+                child.kill()
+                if not isinstance(error, subprocess.TimeoutExpired):
+                    raise
+                said = b"" if redact else error.stdout or b""  # cut short, secrets can not be told apart
+                return Outcome(-9, said, error.stderr or b"", timed_out=True)
+        return Outcome(
+            child.returncode, _redacted(out) if redact else out, err
+        )  # the caller judges the status
+
+    def run_soon(self, argv: Sequence[str]) -> None:
+        """Start a program that waits for its standard input: the next ``run`` of it has it loaded already."""
+        with suppress(OSError):  # then ``run`` tells
+            self._soon[tuple(argv)] = _started(argv)
 
     def search(
         self, path: str, needles: Sequence[str], more: Callable[[bytes], int]
@@ -288,6 +299,18 @@ def _redacted(dump: bytes) -> bytes:
     from diag.host import redact  # noqa: PLC0415 - its patterns are compiled only when used
 
     return redact.dump(dump)
+
+
+def _started(argv: Sequence[str]) -> subprocess.Popen[bytes]:
+    pipe = subprocess.PIPE
+    return subprocess.Popen([_program(argv[0]), *argv[1:]], stdin=pipe, stdout=pipe, stderr=pipe)
+
+
+def _end(children: dict[tuple[str, ...], subprocess.Popen[bytes]]) -> None:
+    """End what nobody has asked anything."""
+    for child in children.values():
+        with child:
+            child.kill()
 
 
 def _scheduler_clock() -> float | None:

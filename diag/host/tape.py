@@ -31,6 +31,7 @@ from diag.host.base import (
     MappedFile,
     Openers,
     Outcome,
+    Unwound,
     inside_info,
 )
 from diag.model.core import CoreImage
@@ -178,6 +179,10 @@ class TapedHost:
     def pointers(self, places: Sequence[tuple[int, int]], targets: Sequence[tuple[int, int]]) -> FoundWords:
         """Search memory for words that point into ``targets``; only inside of a core."""
         return self._do(FoundWords, "pointers", list(places), list(targets))
+
+    def unwound(self) -> tuple[Unwound, ...]:
+        """The stack of every thread; only inside of a core."""
+        return self._do(tuple[Unwound, ...], "unwound")
 
     def unread(self) -> tuple[str, ...]:
         """Mapped files that were wanted and are not there; only inside of a core."""

@@ -6,10 +6,8 @@ What takes longest, the C frames, is begun first, by a child; the rest loads and
 from __future__ import annotations
 
 import errno
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from diag.collectors import core_files, native_stacks
 from diag.errors import DiagError
 
 if TYPE_CHECKING:
@@ -23,20 +21,29 @@ if TYPE_CHECKING:
 
 
 def look(
-    host: Machine, source: CoreSource, logs: Sequence[str] = (), say: Say = lambda _text, _done: None
+    host: Machine,
+    source: CoreSource,
+    logs: Sequence[str] = (),
+    say: Say = lambda _text, _done: None,
+    meanwhile: Callable[[], object] = lambda: None,
 ) -> Snapshot:
-    """Look into a core; ``say`` is told what is being done.
+    """Look into a core; ``say`` is told what is being done; ``meanwhile`` is work to do while a child works.
 
     Raises ``DiagError`` when it is no core that can be read.
     """
     say("reading the core", 0.0)
     view, image = _opened(host, source, say)
-    say(f"looking at {len(image.threads)} threads", 0.6)
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        natives = pool.submit(native_stacks.collect, view, image)
-        from diag.investigate import core_threads  # noqa: PLC0415 - loads while the child works
+    from diag.collectors import native_stacks  # noqa: PLC0415 - loads while the child does
 
-        snapshot = core_threads.look(view, image, natives.result)
+    say(f"looking at {len(image.threads)} threads", 0.6)
+    natives = native_stacks.begin(view, image)
+    from diag.investigate import core_threads  # noqa: PLC0415 - loads while a child works
+
+    def unwound() -> native_stacks.Natives:
+        meanwhile()
+        return natives()
+
+    snapshot = core_threads.look(view, image, unwound)
     if logs:
         from diag.investigate import core_logs  # noqa: PLC0415 - loads only when used
 
@@ -50,6 +57,8 @@ def newest(host: Machine) -> str:
 
     Raises ``DiagError`` when there is none that can be seen.
     """
+    from diag.collectors import core_files  # noqa: PLC0415 - loads only when used
+
     found = core_files.collect(host)
     if found:
         return found[0].path

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from diag.investigate.explore import CHAIN_RULES
+from diag.investigate.wait_chains import CHAIN_RULES
 from diag.model.facts import Gap
 
 if TYPE_CHECKING:

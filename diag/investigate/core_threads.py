@@ -6,19 +6,18 @@ from typing import TYPE_CHECKING, TypeVar
 
 from msgspec.structs import replace
 
-from diag.collectors import core_fault, maps, native_stacks
-from diag.collectors.pyobjects import PyObjects
+from diag.collectors import native_stacks
+from diag.collectors.pyobjects import PyObjects, gil
 from diag.collectors.pyobjects import stacks as python_stacks
-from diag.investigate import core_damage, core_fork, core_gaps, implicated, tasks
-from diag.investigate.explore import chains_from, unread_sources
+from diag.investigate import core_fork, core_gaps, implicated, tasks
 from diag.investigate.inquiry import Inquiry
 from diag.investigate.lock_files import LockFiles
 from diag.investigate.lock_graph import LockGraph
+from diag.investigate.wait_chains import chains_from, unread_sources
 from diag.model import signals
 from diag.model.facts import Gap, Stack
 from diag.model.graph import Actor, How
 from diag.model.snapshot import SeenTask, SeenThread, Snapshot
-from diag.rules import core_suspects
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +37,12 @@ def look(view: CoreView, image: CoreImage, unwound: Callable[[], Natives]) -> Sn
     graph = LockGraph(inquiry, LockFiles(inquiry.host, (), ()))
     seen = implicated.look(inquiry, graph, [image.pid], most=1)
     looked = tasks.look(inquiry, seen)
-    natives = unwound()
+    died = None
+    if not signals.is_snapshot(image.signal):
+        from diag.investigate import core_death  # noqa: PLC0415 - loads only when used
+
+        died = core_death.Death(view, image)
+    natives = _with_gil(inquiry, image, unwound())
     threads = tuple(_with_natives(_at_one_instant(one), natives) for one in looked.threads)
     waiting = tuple(_at_one_instant(one) for one in looked.tasks)
     waits = [one.wait for one in threads] + [one.wait for one in waiting]
@@ -58,17 +62,21 @@ def look(view: CoreView, image: CoreImage, unwound: Callable[[], Natives]) -> Sn
         roots=(image.pid,),
         core=image,
         forked_at=core_fork.forked_at(inquiry, image.pid),
-        fault=None
-        if signals.is_snapshot(image.signal)
-        else core_fault.collect(
-            view, image, maps.collect(view, image.pid), natives.frames, inquiry.objects(image.pid)
-        ),
     )
-    if snapshot.fault:
-        damage = core_damage.collect(view, image, maps.collect(view, image.pid))
-        snapshot = replace(snapshot, damage=damage)
-        snapshot = replace(snapshot, suspects=core_suspects.rank(snapshot))
+    if died:
+        snapshot = died.told(snapshot, natives, inquiry.objects(image.pid))
     return replace(snapshot, chains=tuple(chains_from(snapshot, (image.pid,))))
+
+
+def _with_gil(inquiry: Inquiry, image: CoreImage, natives: Natives) -> Natives:
+    """Add who had the interpreter lock, where who read the frames does not tell."""
+    objects = inquiry.objects(image.pid) if natives.gil is None else None
+    return natives._replace(gil=gil.holder(objects, idents(image))) if objects else natives
+
+
+def idents(image: CoreImage) -> dict[int, int]:
+    """Thread pointer -> thread id."""
+    return {one.tls: one.tid for one in image.threads if one.tls}
 
 
 class _Inquiry(Inquiry):
@@ -76,7 +84,7 @@ class _Inquiry(Inquiry):
 
     def __init__(self, view: CoreView, image: CoreImage) -> None:
         super().__init__(view, pause=False)
-        self._idents = {one.tls: one.tid for one in image.threads if one.tls}
+        self._idents = idents(image)
 
     def forked_from(self, process: Process) -> Actor | None:
         """The parent of a process that was forked, as its stack shows; no other process is in a core."""

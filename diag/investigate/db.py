@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from diag.investigate.databases import Databases
-from diag.investigate.explore import chains_from, explore
+from diag.investigate.explore import explore
 from diag.investigate.inquiry import Inquiry
+from diag.investigate.wait_chains import chains_from
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -92,8 +91,13 @@ class Inquiry:
                 return ()
             return self._read_one(process, pause=pause, native=native)
 
-        with ThreadPoolExecutor(max_workers=self.host.info.cpus) as pool:
-            answers = list(pool.map(look, pids))
+        if len(pids) == 1:  # a thread for it would only cost its start
+            answers = [look(pids[0])]
+        else:
+            from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - loads only when used
+
+            with ThreadPoolExecutor(max_workers=self.host.info.cpus) as pool:
+                answers = list(pool.map(look, pids))
         self.gaps.extend(answer for answer in answers if isinstance(answer, Gap))
         return {
             pid: () if isinstance(answer, Gap) else answer for pid, answer in zip(pids, answers, strict=True)

@@ -13,10 +13,11 @@ from diag.collectors.asked import FILE_CALLS
 from diag.errors import DiagError
 from diag.investigate import idle_loops, segfaults, suspects
 from diag.investigate.databases import NOBODY, Access, Databases
-from diag.investigate.explore import CHAIN_RULES, chains_from, explore
+from diag.investigate.explore import explore
 from diag.investigate.inquiry import Inquiry, is_python
 from diag.investigate.lock_files import LockFiles
 from diag.investigate.lock_graph import LockGraph
+from diag.investigate.wait_chains import CHAIN_RULES, chains_from
 from diag.model.facts import Gap, Thread
 
 if TYPE_CHECKING:

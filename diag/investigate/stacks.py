@@ -80,18 +80,6 @@ def look(host: Host, pids: Sequence[int], plan: Plan, say: Say = lambda _: None)
     return replace(snapshot, replaced_files=replaced_files.look(host, asked), gaps=(*gaps, *snapshot.gaps))
 
 
-def without_locals(snapshot: Snapshot) -> Snapshot:
-    """Take the variables out of every frame: they are shown only to who asks for them."""
-    return replace(snapshot, threads=tuple(map(_without_locals, snapshot.threads)))
-
-
-def _without_locals(seen: SeenThread) -> SeenThread:
-    if seen.stack is None:
-        return seen
-    frames = tuple(replace(frame, locals=()) for frame in seen.stack.frames)
-    return replace(seen, stack=replace(seen.stack, frames=frames), others=())
-
-
 def roots_of(host: Host, pids: Sequence[int]) -> tuple[tuple[int, ...], list[Gap]]:
     """Find the processes meant by ``pids``; a thread's id stands for its process."""
     found: dict[int, None] = {}

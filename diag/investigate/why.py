@@ -9,9 +9,10 @@ from msgspec.structs import replace
 from diag.collectors import process as processes
 from diag.investigate import replaced_files
 from diag.investigate.databases import NOBODY, Access, Databases
-from diag.investigate.explore import CHAIN_RULES, chains_from, explore
+from diag.investigate.explore import explore
 from diag.investigate.inquiry import Inquiry
 from diag.investigate.stacks import roots_of
+from diag.investigate.wait_chains import CHAIN_RULES, chains_from
 from diag.model.facts import Gap
 from diag.rules import chains
 

@@ -67,6 +67,7 @@ class CoreImage(Fact, frozen=True, kw_only=True):
     threads: tuple[CoreThread, ...] = ()  # the one that took the signal first
     modules: tuple[CoreModule, ...] = ()
     executable: str = ""  # path of the program, as the process had it
+    inlined: bool = False  # the interpreter's own file tells which functions were inlined into others
     jumped: bool = False  # the first thread was about to execute what holds no code
     size: int = 0  # bytes of the file
     expected: int = 0  # bytes its headers promise; more than ``size``: it is cut short

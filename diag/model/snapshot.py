@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from diag.model.code import ReplacedFile
 from diag.model.core import CoreFault, CoreImage, Suspect
 from diag.model.core_file import CoreFile
@@ -68,6 +70,13 @@ class SeenThread(Fact, frozen=True, kw_only=True):
     lonely_loop: Evidence | None = None  # the event loop it sleeps in has no timer and watches nothing
     held_loop: HeldLoop | None = None  # filled where memory was read
     others: tuple[Stack, ...] = ()  # its stacks in the other samples, oldest first
+
+    def without_locals(self) -> SeenThread:
+        """Take the variables out of its frames."""
+        if self.stack is None:
+            return self
+        frames = tuple(replace(frame, locals=()) for frame in self.stack.frames)
+        return replace(self, stack=replace(self.stack, frames=frames), others=())
 
 
 class SeenTask(Fact, frozen=True, kw_only=True):
@@ -137,6 +146,10 @@ class Snapshot(Fact, frozen=True, kw_only=True):
         """The stack of one thread; without ``tid`` that of the main thread."""
         wanted = tid or pid
         return next((seen.stack for seen in self.seen(pid) if seen.thread.tid == wanted), None)
+
+    def without_locals(self) -> Snapshot:
+        """Take the variables out of every frame: they are shown only to who asks for them."""
+        return replace(self, threads=tuple(seen.without_locals() for seen in self.threads))
 
     def waits_of(self, actor: Actor) -> tuple[Wait, ...]:
         """What a thread waits for; for a whole process, what any of its threads waits for."""

@@ -6,12 +6,13 @@ from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
-from diag.collectors.elf import debug_files
+from diag.collectors.elf import debug_files, symbols
 from diag.collectors.elf.dwarf import Dwarf
-from diag.collectors.elf.symbols import Table, tables
 from diag.errors import MalformedError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from diag.collectors.elf.image import Image
     from diag.host import Host
     from diag.model.code import SourceLine, Symbol
@@ -49,6 +50,14 @@ class Code:
             self._answers[address] = self._look_up(address)
         return self._answers[address]
 
+    def names(self, addresses: Sequence[int]) -> dict[int, str]:
+        """Name the functions of some addresses: quicker than ``at`` where there are few, and only once."""
+        found: dict[int, str] = {}
+        for image in self._images:
+            with suppress(MalformedError, OSError):
+                found = {**symbols.names(image, addresses), **found}
+        return found
+
     def _look_up(self, address: int) -> Found:
         symbol = line = None
         with suppress(MalformedError, OSError):
@@ -69,11 +78,11 @@ class Code:
         return (self.debug_file, self._image) if self.debug_file else (self._image,)
 
     @cached_property
-    def _tables(self) -> tuple[Table, ...]:
-        found: list[Table] = []
+    def _tables(self) -> tuple[symbols.Table, ...]:
+        found: list[symbols.Table] = []
         for image in self._images:
             with suppress(MalformedError, OSError):
-                found += tables(image)
+                found += symbols.tables(image)
         return tuple(found)
 
     @cached_property

@@ -6,27 +6,20 @@ import lzma
 import stat
 import struct
 import zlib
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple
 
-from diag.collectors.elf.stream import Budget, Bytes, FileBytes, Memory, Window, guarded
+from diag.collectors.elf import headers
+from diag.collectors.elf.headers import text_at
+from diag.collectors.elf.stream import Bytes, FileBytes, Memory, guarded
 from diag.errors import MalformedError
-from diag.model.code import Section, Segment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from typing import IO
-
-    from elftools.elf.elffile import ELFFile
-
     from diag.host import Host
+    from diag.model.code import Section
 
-MAGIC = b"\x7fELF"
-MOST_SECTIONS = 2_000
-MOST_SEGMENTS = 70_000  # a core has one a mapping, and vm.max_map_count is 65530
 UNPACKED = 64 << 20
 """Bytes a compressed section may unpack to, and bytes of a section that is read whole."""
 
-_COMPRESSED = 0x800  # SHF_COMPRESSED
 _BUILD_ID = 3  # NT_GNU_BUILD_ID
 
 
@@ -47,10 +40,10 @@ class Image:
     def __init__(self, source: Bytes, path: str) -> None:
         self.path = path
         self.source = source
-        if source.at(0, 4) != MAGIC:
-            raise MalformedError("this is not an ELF file")
-        with guarded("the ELF header"):
-            self._read_headers()
+        found = headers.read(source)
+        self.kind, self.machine, self.bits = found.kind, found.machine, found.bits
+        self.little_endian = found.little_endian
+        self.segments, self.sections = found.segments, found.sections
 
     @classmethod
     def open(cls, host: Host, path: str) -> Image:
@@ -59,50 +52,6 @@ class Image:
         if not stat.S_ISREG(about.mode):
             raise MalformedError("this is no regular file")
         return cls(FileBytes(host, path, about.size), path)
-
-    def _read_headers(self) -> None:
-        from elftools.elf.elffile import ELFFile  # noqa: PLC0415 - loads only when used
-
-        file = ELFFile(cast("IO[bytes]", Window(self.source, 0, self.source.size, Budget())))
-        header: Any = file.header
-        self.kind = str(header["e_type"])  # ET_EXEC ET_DYN ET_CORE
-        self.machine = str(file.get_machine_arch())  # "x64", "x86", "AArch64", "ARM" ...
-        self.bits = int(file.elfclass)
-        self.little_endian = bool(file.little_endian)
-        self.segments = tuple(self._segments(file))
-        self.sections = tuple(self._sections(file))
-
-    def _segments(self, file: ELFFile) -> Iterator[Segment]:
-        count = min(file.num_segments(), MOST_SEGMENTS)
-        for number in range(count):
-            header: Any = file._get_segment_header(number)  # noqa: SLF001 - get_segment reads contents too
-            yield Segment(
-                type=str(header["p_type"]),
-                offset=header["p_offset"],
-                address=header["p_vaddr"],
-                file_size=header["p_filesz"],
-                memory_size=header["p_memsz"],
-                executable=bool(header["p_flags"] & 1),
-                writable=bool(header["p_flags"] & 2),
-            )
-
-    def _sections(self, file: ELFFile) -> Iterator[Section]:
-        count = file.num_sections()
-        if not 0 < count <= MOST_SECTIONS:
-            return
-        headers: list[Any] = [file._get_section_header(number) for number in range(count)]  # noqa: SLF001
-        names: Any = headers[file.get_shstrndx()] if file.get_shstrndx() < count else None
-        table = self.source.at(names["sh_offset"], min(names["sh_size"], 1 << 20)) if names else b""
-        for header in headers:
-            yield Section(
-                name=text_at(table, header["sh_name"]),
-                type=str(header["sh_type"]),
-                offset=header["sh_offset"],
-                address=header["sh_addr"],
-                size=header["sh_size"],
-                link=header["sh_link"],
-                compressed=bool(header["sh_flags"] & _COMPRESSED),
-            )
 
     @property
     def order(self) -> str:
@@ -211,13 +160,6 @@ def build_id(notes: bytes, order: str) -> str | None:
             return notes[start : start + size].hex()
         place = start + (size + 3 & ~3)
     return None
-
-
-def text_at(table: bytes, place: int) -> str:
-    """Read a NUL-terminated name out of a string table."""
-    end = table.find(b"\0", place)
-    name = table[place : end if end >= 0 else len(table)]
-    return name[:4096].decode("utf-8", "replace")
 
 
 def _zstd(packed: bytes) -> bytes:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import struct
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from typing import TYPE_CHECKING, NamedTuple
 
-from diag.collectors.elf.image import UNPACKED, Image, text_at
+from diag.collectors.elf.headers import text_at
+from diag.collectors.elf.image import UNPACKED, Image
 from diag.model.code import Symbol
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from diag.collectors.elf.stream import Bytes
     from diag.model.code import Section
 
@@ -49,12 +52,54 @@ class Table:
         for before in range(place, max(-1, place - 64), -1):
             entry = self._entries[before]
             if entry.address <= address < entry.address + entry.size:
-                # glibc's own table has versions in its names: memcpy@@GLIBC_2.14.
-                name = text_at(self._strings.at(entry.name, 4096), 0).partition("@")[0]
+                name = _name(self._strings, entry.name)
                 return Symbol(name=name, address=entry.address, size=entry.size, table=self._name)
             if self._reach[before] <= address:
                 return None
         return None
+
+
+def names(image: Image, addresses: Sequence[int]) -> dict[int, str]:
+    """Name the functions of some addresses; one pass over each table, which is not sorted for so few.
+
+    Raises ``MalformedError``, ``OSError``.
+    """
+    left = sorted(set(addresses))
+    found: dict[int, str] = {}
+    for one in _sections(image):
+        if not left:
+            break
+        found.update(_named(*one, left))
+        left = [address for address in left if address not in found]
+    return found
+
+
+def _sections(image: Image) -> Iterator[tuple[Image, Section]]:
+    """Yield the symbol tables of a file, the richest first: a stripped library has only its exports."""
+    section = image.section(".symtab")
+    inner = None if section else image.packed_symbols()
+    for file, name in ((image, ".symtab"), (inner, ".symtab"), (image, ".dynsym")):
+        if file and (section := file.section(name)) and 0 < section.link < len(file.sections):
+            yield file, section
+
+
+def _named(image: Image, section: Section, addresses: Sequence[int]) -> dict[int, str]:
+    best: dict[int, tuple[int, int, int]] = {}  # the smallest function that holds it, and its rank and name
+    for entry in _functions(image, section):
+        place = bisect_left(addresses, entry.address)
+        while place < len(addresses) and addresses[place] < entry.address + entry.size:
+            known = best.get(addresses[place])
+            mine = (entry.size, entry.rank, entry.name)
+            if known is None or mine < known:
+                best[addresses[place]] = mine
+            place += 1
+    strings = image.contents(image.sections[section.link])
+    return {at: _name(strings, name) for at, (_, _, name) in best.items()}
+
+
+def _name(strings: Bytes, place: int) -> str:
+    """One name; glibc's own table has versions in its names: memcpy@@GLIBC_2.14."""
+    return text_at(strings.at(place, 4096), 0).partition("@")[0]
 
 
 def table(image: Image, name: str) -> Table | None:
@@ -63,10 +108,10 @@ def table(image: Image, name: str) -> Table | None:
     if section is None or not 0 < section.link < len(image.sections):
         return None
     strings = image.contents(image.sections[section.link])
-    return Table(name, _functions(image, section), strings)
+    return Table(name, list(_functions(image, section)), strings)
 
 
-def _functions(image: Image, section: Section) -> list[_Entry]:
+def _functions(image: Image, section: Section) -> Iterator[_Entry]:
     contents = image.contents(section)
     wide = image.bits == 64
     form = struct.Struct(f"{image.order}IBBHQQ" if wide else f"{image.order}IIIBBH")
@@ -75,21 +120,16 @@ def _functions(image: Image, section: Section) -> list[_Entry]:
     data = data[: len(data) // form.size * form.size]
     # Thumb code is marked by an odd address.
     mask = ~1 if image.machine == "ARM" else ~0
-    found = []
     for fields in form.iter_unpack(data):
         if wide:
             name, info, _, section_number, value, length = fields
         else:
             name, value, length, info, _, section_number = fields
         if info & 0xF in _FUNCTIONS and section_number and length:
-            found.append(_Entry(value & mask, length, _BINDING.get(info >> 4, 2), name))
-    return found
+            yield _Entry(value & mask, length, _BINDING.get(info >> 4, 2), name)
 
 
 def tables(image: Image) -> tuple[Table, ...]:
-    """Read all that tell functions, the richest first: a stripped library has only its exports."""
-    found = [table(image, ".symtab")]
-    if found[0] is None and (inner := image.packed_symbols()):
-        found.append(table(inner, ".symtab"))
-    found.append(table(image, ".dynsym"))
+    """Read all that tell functions, the richest first."""
+    found = (table(file, section.name) for file, section in _sections(image))
     return tuple(one for one in found if one)

@@ -28,7 +28,7 @@ def stacks(objects: PyObjects, idents: Mapping[int, int]) -> tuple[Stack, ...]:
     found = []
     for state in states(objects):
         words = objects.memory.words(state, _WORDS)
-        ident = next((word for word in words if word in idents), None)
+        ident = _ident(words, idents)
         if ident is None:
             continue
         top = _top(objects, words)
@@ -42,6 +42,16 @@ def stacks(objects: PyObjects, idents: Mapping[int, int]) -> tuple[Stack, ...]:
             )
         )
     return tuple(found)
+
+
+def tid_of(objects: PyObjects, state: int, idents: Mapping[int, int]) -> int | None:
+    """Tell the thread of a PyThreadState."""
+    ident = _ident(objects.memory.words(state, _WORDS), idents)
+    return None if ident is None else idents[ident]
+
+
+def _ident(words: tuple[int, ...], idents: Mapping[int, int]) -> int | None:
+    return next((word for word in words if word in idents), None)
 
 
 def states(objects: PyObjects) -> Iterator[int]:

@@ -126,6 +126,21 @@ def code_ranges(read: Read) -> tuple[tuple[int, int], ...]:
     )
 
 
+def has_debug_info(read: Read) -> bool:
+    """Whether a 64-bit ELF image tells lines and inlined functions itself (section .debug_info)."""
+    head = read(0, 64)
+    if len(head) < 64 or head[:6] != b"\x7fELF\x02\x01":
+        return False
+    (table,) = struct.unpack_from("<Q", head, 40)
+    width, count, names = struct.unpack_from("<HHH", head, 58)
+    if width != 64 or names >= count:
+        return False
+    rows = list(struct.iter_unpack("<IIQQQQIIQQ", read(table, width * count)[: width * count]))
+    if len(rows) < count:
+        return False
+    return b".debug_info\0" in read(rows[names][4], min(rows[names][5], 1 << 20))
+
+
 def _program_headers(read: Read) -> list[tuple[int, int, int, int, int]] | None:
     """Read (kind, flags, offset, bytes in the file, alignment) of each; None: no such image, or not whole."""
     head = read(0, 64)

@@ -8,6 +8,8 @@ import re
 import sys
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from diag.host import memory_search
 from diag.host.base import (
     READ_LIMIT,
@@ -19,18 +21,19 @@ from diag.host.base import (
     FileStatus,
     FoundWords,
     Hit,
-    Host,
     HostInfo,
     Logins,
     MappedFile,
     Openers,
     Outcome,
+    Unwound,
     inside_info,
     to_path,
 )
 from diag.host.core import arguments, elf, modules, notes, pointers, proc
 from diag.host.core.memory import CoreMemory
 from diag.host.core.unpack import open_core
+from diag.model import signals
 from diag.model.core import CoreImage, CoreSignal
 
 if TYPE_CHECKING:
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
 
     from diag.host.core.elf import Header, Segment
     from diag.host.core.notes import Told
+    from diag.host.live import LiveHost
     from diag.model.core import CoreModule
     from diag.model.io import SysvSet
 
@@ -45,6 +49,7 @@ CORE, PROGRAM, ROOT, LIMITED = "{core}", "{program}", "{root}", "{limited}"
 """Words of a command line that stand for paths of this machine, so that a recording holds none of them."""
 
 _PROC = re.compile(r"/proc/(\d+)(?:/task/(\d+))?/(\w+)(/.*)?\Z")
+_INTERPRETER = re.compile(r"libpython\d[^/]*$|/(?:python|pypy)[\d.]*[a-z]*$")
 _NO_LOCKS = "/proc/locks"
 
 
@@ -55,7 +60,7 @@ class CoreHost:
     locks, other processes) raises ``OSError``.
     """
 
-    def __init__(self, host: Host, source: CoreSource, say: Callable[[float], object]) -> None:
+    def __init__(self, host: LiveHost, source: CoreSource, say: Callable[[float], object]) -> None:
         """``say`` is told how much of a compressed core is unpacked (0 to 1)."""
         self._say = say
         self._host = host
@@ -77,6 +82,8 @@ class CoreHost:
         if self._image is None:
             self._open()
             self._image = self._understand()
+            self._memory_file = f"/proc/{self._image.pid}/mem"
+            self._threads = {one.tid: one for one in reversed(self._image.threads)}
             self._info = inside_info(self._host.info, self._image)
         return self._image
 
@@ -109,9 +116,16 @@ class CoreHost:
         self._segments = tuple(segments.values())
         spans = modules.spans(told.files, segments)
         found = [modules.describe(span, memory, self._disk) for span in spans]
+        inlined = any(
+            modules.has_inlined(one.path, one.build_id, self._disk)
+            for one in found
+            if one.executable and _INTERPRETER.search(one.path) and one.now in ("same", "unknown")
+        )
+        if inlined and told.signal and not signals.is_snapshot(told.signal):
+            self._host.run_soon(pystack())  # it will be asked of a Python that died: it loads meanwhile
         usable = {one.path for one in found if one.now in ("same", "unknown") and not one.deleted}
         memory.add_files(told.files, lambda path: path in usable, self._disk.read)
-        return self._join(header, told, program, found)
+        return replace(self._join(header, told, program, found), inlined=inlined)
 
     def _join(self, header: Header, told: Told, program: str, found: list[CoreModule]) -> CoreImage:
         loads = [one for one in header.segments if one.kind == elf.PT_LOAD]
@@ -156,7 +170,7 @@ class CoreHost:
     def _proc(self, found: re.Match[str], path: str) -> bytes:
         image = self.image()
         pid, tid, name, rest = int(found[1]), found[2], found[3], found[4]
-        thread = next((one for one in image.threads if one.tid == int(tid or pid)), None)
+        thread = self._threads.get(int(tid or pid))
         if (pid != image.pid and not (thread and not tid)) or (tid and thread is None) or rest:
             raise FileNotFoundError(errno.ENOENT, "not in the core", path)
         make: dict[str, Callable[[], bytes]] = {
@@ -178,7 +192,8 @@ class CoreHost:
 
     def read_at(self, path: str, offset: int, size: int) -> bytes:
         """Read memory (/proc/PID/mem), or a piece of a file of the core's machine."""
-        if path == f"/proc/{self.image().pid}/mem":
+        self.image()
+        if path == self._memory_file:
             return self.memory.read(offset, size)
         return self._host.read_at(self._elsewhere(path), offset, size)
 
@@ -197,6 +212,15 @@ class CoreHost:
         """Search memory for aligned 8-byte words that point into ``targets``."""
         self.image()
         return pointers.find(self.memory.read, places, targets)
+
+    def unwound(self) -> tuple[Unwound, ...]:
+        """Walk the stacks of all threads by the tables of the mapped files."""
+        image = self.image()
+        if image.machine != "x86_64":
+            return ()
+        from diag.host.core.unwind import unwind  # noqa: PLC0415 - loads only when used
+
+        return unwind(image.threads, image.modules, self.memory.read)
 
     def unread(self) -> tuple[str, ...]:
         """Files whose memory was wanted and could not be had: they are gone, or other ones now."""
@@ -265,8 +289,11 @@ class CoreHost:
         program = self._source.exe or self._disk.where(self.image().executable)
         places = {CORE: self._path, PROGRAM: program, ROOT: self._source.root or "/"}
         words = [to_path(_replaced(word, places)) for word in argv]
-        if words[0] == LIMITED:
-            words[:1] = [sys.executable, os.path.join(os.path.dirname(__file__), "limited.py")]
+        if words[:2] == [LIMITED, "pystack"]:
+            stdin = "\0".join(words[2:]).encode("utf-8", "surrogateescape")
+            words = pystack()
+        elif words[0] == LIMITED:
+            words[:1] = _limited()
         return self._host.run(words, timeout=timeout, stdin=stdin, redact=redact)
 
     def search(
@@ -304,6 +331,15 @@ class CoreHost:
     def kernel_log(self) -> bytes:
         """The log of the machine that looks says nothing of the core's."""
         raise FileNotFoundError(errno.ENOENT, "not in the core", "kernel log")
+
+
+def pystack() -> list[str]:
+    """The child that reads native stacks; it is told on its standard input of which core."""
+    return [*_limited("-S"), "pystack", os.pathsep.join(filter(None, sys.path))]
+
+
+def _limited(*options: str) -> list[str]:
+    return [sys.executable, *options, os.path.join(os.path.dirname(__file__), "limited.py")]
 
 
 def _replaced(word: str, places: dict[str, str]) -> str:

@@ -3,8 +3,10 @@
 A core is hostile input, and these tools are large programs in C and C++: what they may use of memory and
 time is bounded, and a crash of theirs is an exit status. Started by path, never imported.
 
-``limited.py pystack CORE PROGRAM [DIRECTORY:…]`` prints JSON: [{tid, gil, gc, version, frames: [[function,
-source, line, library, address], …]}, …], innermost first. ``limited.py exec PROGRAM ARGUMENTS`` becomes it.
+``limited.py pystack PATHS`` loads pystack, to be found in PATHS, waits for CORE NUL PROGRAM [NUL DIRECTORY:…]
+on its standard input, and prints JSON: [{tid, gil, frames: [[function, source, line, library, address],
+…]}, …], innermost first. It is started without site (-S), which only takes time, before the core is opened:
+to load takes as long as the work. ``limited.py exec PROGRAM ARGUMENTS`` becomes that program.
 """
 
 from __future__ import annotations
@@ -30,14 +32,19 @@ def main() -> int:
     if what == "exec":
         resource.setrlimit(resource.RLIMIT_AS, (4 * MEMORY, 4 * MEMORY))
         os.execvp(arguments[0], arguments)  # noqa: S606 - that is what it is for
-    sys.path.pop(0)  # our own directory: nothing of it is to be taken for a library
+    # Our own directory comes first: nothing of it is to be taken for a library.
+    sys.path[:1] = []
+    sys.path.extend(path for path in arguments[0].split(os.pathsep) if path not in sys.path)
     from pystack.engine import (  # noqa: PLC0415 - only after the path is set right
         NativeReportingMode,
         StackMethod,
         get_process_threads_for_core,
     )
 
-    core, program, *rest = arguments
+    words = sys.stdin.buffer.read()
+    if not words:
+        return 0  # nobody needs it
+    core, program, *rest = map(os.fsdecode, words.split(b"\0"))
     threads = get_process_threads_for_core(
         core,
         program,
@@ -55,7 +62,6 @@ def _thread(thread: object) -> dict[str, object]:
     return {
         "tid": int(getattr(thread, "tid", 0)),
         "gil": int(getattr(thread, "holds_the_gil", 0)) > 0,
-        "gc": int(getattr(thread, "is_gc_collecting", 0)) > 0,
         "frames": [
             [
                 str(frame.symbol)[:LONGEST],

@@ -117,6 +117,18 @@ def _code(path: str, start: int, memory: CoreMemory, disk: Disk) -> tuple[tuple[
         return ()
 
 
+def has_inlined(path: str, build_id: str, disk: Disk) -> bool:
+    """Whether a file, or its separate debug file, tells which functions were inlined into others."""
+    debug = f"/usr/lib/debug/.build-id/{build_id[:2]}/{build_id[2:]}.debug"
+    for place in (path, debug if build_id else ""):
+        try:
+            if place and elf.has_debug_info(lambda at, size, of=place: disk.read(of, at, size)):  # type: ignore[misc]
+                return True
+        except OSError:
+            continue
+    return False
+
+
 def describe(span: Span, memory: CoreMemory, disk: Disk) -> CoreModule:
     """Compare what was mapped with the file of that name today; ``memory`` reads what the core holds."""
     deleted = span.path.endswith(DELETED)
