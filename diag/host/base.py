@@ -283,6 +283,9 @@ class Host(Protocol):
     def find_words(self, pid: int, words: Sequence[int]) -> FoundWords:
         """Search a process's writable memory for aligned 8-byte words (pointers), within bounds."""
 
+    def code_words(self, pid: int, address: int, size: int) -> tuple[int, ...]:
+        """The aligned 8-byte words of a piece of memory that point into code, in order; no others."""
+
     def names(self, path: str) -> tuple[str, ...]:
         """List a directory, sorted."""
 

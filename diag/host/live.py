@@ -107,6 +107,10 @@ class LiveHost:
         """Search a process's writable memory for aligned 8-byte words."""
         return memory_search.find_words(pid, words)
 
+    def code_words(self, pid: int, address: int, size: int) -> tuple[int, ...]:
+        """The words of a piece of memory that point into code."""
+        return bounded(f"/proc/{pid}/maps", lambda: memory_search.code_words(pid, address, size))
+
     def names(self, path: str) -> tuple[str, ...]:
         """List a directory, sorted."""
         return tuple(sorted(map(to_text, bounded(path, lambda: os.listdir(to_path(path))))))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -61,6 +62,21 @@ def find_in(
                 return FoundWords(found=tuple(found[:MOST_HITS]), cut=True)
             found.extend(_hits(finder, read(start, size), start))
     return FoundWords(found=tuple(found), cut=len(wanted) > MOST_WORDS)
+
+
+def code_words(pid: int, address: int, size: int) -> tuple[int, ...]:
+    """Return the aligned 8-byte words of a piece of memory that point into executable mappings of files."""
+    with open(f"/proc/{pid}/maps", encoding="utf-8", errors="replace") as file:
+        lines = [line.split(None, 5) for line in file]
+    code = [
+        tuple(int(end, 16) for end in words[0].split("-"))
+        for words in lines
+        if len(words) > 5 and "x" in words[1] and words[5].startswith("/")
+    ]
+    with _opened(f"/proc/{pid}/mem") as memory:
+        data = os.pread(memory, size, address & ~7)
+    found = (word for (word,) in struct.iter_unpack("=Q", data[: len(data) & ~7]))
+    return tuple(word for word in found if any(start <= word < end for start, end in code))
 
 
 @contextmanager

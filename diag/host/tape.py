@@ -85,6 +85,10 @@ class TapedHost:
         """Search a process's writable memory for words."""
         return self._do(FoundWords, "find_words", pid, list(words))
 
+    def code_words(self, pid: int, address: int, size: int) -> tuple[int, ...]:
+        """The words of a piece of memory that point into code."""
+        return self._do(tuple[int, ...], "code_words", pid, address, size)
+
     def names(self, path: str) -> tuple[str, ...]:
         """List a directory, sorted."""
         return self._do(tuple[str, ...], "names", path)

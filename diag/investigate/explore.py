@@ -15,6 +15,7 @@ from diag.investigate import (
     lock_views,
     pollers,
     second_sample,
+    sqlite_waits,
     suspects,
     tasks,
 )
@@ -117,6 +118,11 @@ def _file_locks(inquiry: Inquiry, start: Sequence[int]) -> LockGraph:
     for stack in _sleeping(inquiry, threads):
         if wait := pollers.link_elsewhere(inquiry, graph, stack):
             graph.waits.append(wait)
+    for pid in sorted(
+        {thread.pid for thread in threads if thread.syscall and thread.syscall.name in _SLEEPS}
+    ):
+        sqlite_waits.adopt(inquiry, graph, pid)
+    sqlite_waits.add(inquiry, graph)
     _look_again(inquiry, graph, {thread.pid for thread in threads if _may_poll(thread)})
     lock_chains.follow_holders(inquiry, graph, [wait for wait in graph.waits if wait.waiter.pid in start])
     if any(wait.how is How.POLLING for wait in graph.waits):  # the kernel lists none of those who poll too

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from diag.collectors.file_locks import FileLock
     from diag.host import Host
     from diag.investigate.targets import Target
+    from diag.model.graph import Resource
+    from diag.model.io import SqliteFile
 
     LockId = tuple[int, int]  # device and inode, as /proc/locks has them
 
@@ -34,6 +36,8 @@ class LockFiles:
         self.table = (*table, *self._unlisted(table))
         self._paths: dict[LockId, str] = {}
         self._asked: set[LockId] = set()
+        self._host = host
+        self._forms: dict[LockId, SqliteFile | None] = {}
         self._name_locks()
 
     def _unlisted(self, table: Sequence[FileLock]) -> list[FileLock]:
@@ -82,6 +86,33 @@ class LockFiles:
     def path_of(self, lock: FileLock) -> str | None:
         """The path of a lock, where any descriptor that may be seen tells it."""
         return self._paths.get(id_of(lock))
+
+    def resource_of(self, lock: FileLock) -> Resource:
+        """Name a lock, with its path where that is known."""
+        from diag.waits import file_lock, sqlite_lock  # noqa: PLC0415 - not before the pass began
+
+        form = self.form_of(lock)
+        return file_lock.resource_of(lock, self.path_of(lock), sqlite_lock.name(form, lock) if form else None)
+
+    def form_of(self, lock: FileLock) -> SqliteFile | None:
+        """Which of SQLite's files a lock is on, if its bytes are those that SQLite locks."""
+        from diag.collectors import sqlite  # noqa: PLC0415 - as above
+        from diag.waits import sqlite_lock  # noqa: PLC0415
+
+        if not sqlite_lock.may_be(lock):
+            return None
+        if id_of(lock) not in self._forms:
+            opened = self.open_on(lock)[:1]
+            self._forms[id_of(lock)] = next(
+                (
+                    sqlite.form(
+                        self._host, f"/proc/{item.pid}/fd/{item.fd}", item.path, f"/proc/{item.pid}/root"
+                    )
+                    for item in opened
+                ),
+                None,
+            )
+        return self._forms[id_of(lock)]
 
     def open_on(self, lock: FileLock) -> tuple[Descriptor, ...]:
         """Every descriptor on the file of a lock."""

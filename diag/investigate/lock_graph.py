@@ -11,7 +11,7 @@ from diag.investigate.lock_files import id_of
 from diag.investigate.lock_requests import Blocked
 from diag.model.facts import Evidence
 from diag.model.graph import Hold
-from diag.waits import file_lock, soft_lock
+from diag.waits import soft_lock
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,6 +38,7 @@ class LockGraph:
         self.waits: list[Wait] = []
         self.unnamed = 0  # requests of which nobody can tell who made them
         self.soft: dict[str, tuple[Hold, ...]] = {}  # locks by existence, by path
+        self.stamps: dict[tuple[int, int], bytes] = {}  # of SQLite files: changes with each commit
         self._holds: dict[int, tuple[Hold, ...]] = {}
         self._adopted: set[tuple[int, int]] = set()
 
@@ -58,7 +59,7 @@ class LockGraph:
 
     def resource_of(self, lock: FileLock) -> Resource:
         """Name a lock, with its path where that is known."""
-        return file_lock.resource_of(lock, self.files.path_of(lock))
+        return self.files.resource_of(lock)
 
     def holds(self, lock: FileLock) -> tuple[Hold, ...]:
         """Everyone who keeps a lock, the process that took it first."""

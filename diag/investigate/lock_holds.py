@@ -40,7 +40,7 @@ def find(inquiry: Inquiry, files: LockFiles, lock: FileLock) -> tuple[Hold, ...]
     return tuple(
         Hold(
             holder=inquiry.actor(item.pid),
-            resource=file_lock.resource_of(lock, files.path_of(lock)),
+            resource=files.resource_of(lock),
             fd=item.fd,
             since=process.since if (process := inquiry.process(item.pid)) else None,
             taker=lock.pid or None if gone else None,
@@ -83,7 +83,7 @@ def _by_pid_alone(inquiry: Inquiry, files: LockFiles, lock: FileLock) -> tuple[H
     return (
         Hold(
             holder=inquiry.actor(lock.pid),
-            resource=file_lock.resource_of(lock, files.path_of(lock)),
+            resource=files.resource_of(lock),
             since=process.since,
             certain=lock.kind == "posix",
             evidence=(Evidence(source="/proc/locks", text=lock.text),),

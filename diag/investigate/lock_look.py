@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from diag.investigate import lock_views, soft_locks, suspects
+from diag.investigate import lock_views, soft_locks, sqlite_waits, suspects
 from diag.investigate.inquiry import Inquiry
 from diag.investigate.lock_graph import LockGraph
 from diag.model.facts import Gap
@@ -30,6 +30,7 @@ def follow(host: Host, files: LockFiles, *, pause: bool) -> Snapshot:
     graph.add_blocked()
     soft = soft_locks.collect(inquiry, graph)
     suspects.add_pollers(inquiry, graph)
+    sqlite_waits.add(inquiry, graph)
     threads: tuple[SeenThread, ...] = ()
     waits: tuple[Wait, ...] = ()
     if graph.asked_waits():

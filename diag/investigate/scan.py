@@ -11,7 +11,7 @@ from diag.collectors import process as processes
 from diag.collectors import threads as thread_facts
 from diag.collectors.asked import FILE_CALLS
 from diag.errors import DiagError
-from diag.investigate import idle_loops, segfaults, suspects
+from diag.investigate import idle_loops, segfaults, sqlite_waits, suspects
 from diag.investigate.databases import NOBODY, Access, Databases
 from diag.investigate.explore import explore
 from diag.investigate.inquiry import Inquiry, is_python
@@ -243,6 +243,7 @@ def _locks(inquiry: Inquiry, say: Say) -> LockGraph:
     if table:
         graph.add_blocked()
         suspects.add_pollers(inquiry, graph)
+        sqlite_waits.add(inquiry, graph)
     return graph
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from msgspec.structs import replace
 
 from diag.collectors import file_locks
-from diag.investigate import pollers
+from diag.investigate import pollers, sqlite_waits
 from diag.model.graph import How
 from diag.waits import file_lock
 
@@ -74,7 +74,11 @@ def confirm(inquiry: Inquiry, graph: LockGraph, along: Iterable[int]) -> tuple[S
     after = inquiry.again(pids)
     before = {pid: _calmest([sample[pid] for sample in befores.values()], after[pid]) for pid in pids}
     waits = [wait for wait in graph.waits if wait.waiter.pid in after]
-    still = set(map(id, pollers.again(inquiry, [wait for wait in waits if wait.how is How.POLLING])))
+    polling = [wait for wait in waits if wait.how is How.POLLING]
+    still = set(map(id, pollers.again(inquiry, [wait for wait in polling if not wait.resource.part])))
+    still |= set(
+        map(id, sqlite_waits.again(inquiry, graph, [wait for wait in polling if wait.resource.part]))
+    )
     judged = [_Judged(graph, wait, looks, before, after) for wait in waits]
     stuck: set[int] = set()
     while True:  # who waits for one that is stuck is stuck: until nothing new comes of it

@@ -11,7 +11,7 @@ from diag.errors import DiagError
 from diag.model.facts import Fact
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from diag.host import Host
 
@@ -51,7 +51,19 @@ def resolve(host: Host, paths: Sequence[str]) -> tuple[Target, ...]:
 
     Raises ``DiagError`` for a path that can not be looked at.
     """
-    return tuple(_resolve(host, path) for path in paths)
+    found = [_resolve(host, path) for path in paths]
+    return (*found, *(index for target in found for index in _wal_index(host, target)))
+
+
+def _wal_index(host: Host, target: Target) -> Iterator[Target]:
+    """With a SQLite database in WAL mode, the file on which its locks lie is asked for too.
+
+    Neither is opened here: that would take a lease on it away.
+    """
+    if target.form == "file":
+        index = _resolve(host, f"{target.path}-shm")
+        if index.form == "file":
+            yield index
 
 
 def _resolve(host: Host, given: str) -> Target:

@@ -53,6 +53,7 @@ class Resource(Fact, frozen=True, kw_only=True):
     mode: str | None = None  # read, write: of a lock; of a pipe or socket what the waiter wants to do
     first: int | None = None  # byte range of the lock
     last: int | None = None  # inclusive; None: to the end of the file
+    part: str | None = None  # what SQLite calls these bytes: "RESERVED", "WAL WRITE"
     address: str | None = None  # of a socket's peer
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from enum import Enum
+
 from diag.model.facts import Fact
 
 
@@ -80,6 +82,13 @@ class OpenFile(Fact, frozen=True, kw_only=True):
             name = self.target.removeprefix("anon_inode:").strip("[]")
             return {"eventpoll": "epoll"}.get(name, name)
         return "file" if self.target.startswith("/") else self.target.partition(":")[0]
+
+
+class SqliteFile(Enum):
+    """Which of SQLite's files one is."""
+
+    DATABASE = "database"
+    WAL_INDEX = "wal-index"
 
 
 class Socket(Fact, frozen=True, kw_only=True):

@@ -17,6 +17,14 @@ if TYPE_CHECKING:
     from diag.rules.lock_causes import Cause
 
 CODE, SLUG = "L006", "idle-holder"
+_IN_THE_CODE = (
+    "in the code: hold the lock only around what it protects, never over sleeps, waits for work or network "
+    "calls"
+)
+_IN_SQLITE = (
+    "in the code: commit before sleeping or calling others, read cursors to their end or close them, and "
+    "begin what will write with BEGIN IMMEDIATE; a longer busy timeout only hides it"
+)
 
 
 def check(snapshot: Snapshot) -> Iterator[Finding]:
@@ -46,8 +54,7 @@ def check(snapshot: Snapshot) -> Iterator[Finding]:
             against=tuple(_against(cause)),
             remedy=(
                 _remedy(cause),
-                "in the code: hold the lock only around what it protects, never over sleeps, waits for "
-                "work or network calls",
+                _IN_SQLITE if cause.hold.resource.part else _IN_THE_CODE,
             ),
             check=(
                 *phrases.check_stack(holder.pid),

@@ -25,15 +25,18 @@ _FAMILY = {"flock": "flock", "posix": "record", "ofd": "record", "lease": "lease
 _NAMES = {"flock": "flock", "posix": "POSIX lock", "ofd": "OFD lock", "lease": "lease"}
 
 
-def resource_of(lock: FileLock, path: str | None) -> Resource:
-    """Name a lock. Two requests for the same file, family and range have equal keys."""
+def resource_of(lock: FileLock, path: str | None, part: str | None = None) -> Resource:
+    """Name a lock; ``part``: what SQLite calls its bytes.
+
+    Two requests for the same file, family and range have equal keys.
+    """
     where = path or f"inode {lock.inode} of device {split_device(lock.device)}"
     span = "" if (lock.first, lock.last) == (0, None) else f" (bytes {_range_words(lock)})"
     family = _FAMILY[lock.kind]
     return Resource(
         kind="file-lock",
         key=f"file-lock:{lock.device}:{lock.inode}:{family}:{lock.first}-{lock.last}",
-        name=f"{_NAMES[lock.kind]} on {where}{span}",
+        name=f"SQLite {part} lock on {where}" if part else f"{_NAMES[lock.kind]} on {where}{span}",
         path=path,
         device=lock.device,
         inode=lock.inode,
@@ -41,6 +44,7 @@ def resource_of(lock: FileLock, path: str | None) -> Resource:
         mode=lock.mode,
         first=lock.first,
         last=lock.last,
+        part=part,
     )
 
 

@@ -226,6 +226,10 @@ class CoreHost:
         """Files whose memory was wanted and could not be had: they are gone, or other ones now."""
         return tuple(self.memory.wanted)
 
+    def code_words(self, pid: int, address: int, size: int) -> tuple[int, ...]:
+        """A core's stacks are unwound instead."""
+        raise FileNotFoundError(errno.ENOENT, "not in the core", f"{pid}:{address:#x}+{size}")
+
     def names(self, path: str) -> tuple[str, ...]:
         """List the threads of the process, or a directory of the core's machine."""
         image = self.image()

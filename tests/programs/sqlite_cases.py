@@ -1,0 +1,93 @@
+"""Processes that use one SQLite database. argv: CASE JOURNAL DATABASE. Prints "holder PID", "waiter PID", "ready"."""
+from __future__ import print_function
+
+import os
+import socket
+import sqlite3
+import sys
+import time
+
+CASE, JOURNAL, PATH = sys.argv[1:4]
+
+
+def connect():
+    return sqlite3.connect(PATH, timeout=600, isolation_level=None)
+
+
+def write_and(rest):
+    connection = connect()
+    connection.execute("begin immediate")
+    connection.execute("insert into t values (1)")
+    rest(connection)
+
+
+def sleep(_connection=None):
+    while True:
+        time.sleep(1000)
+
+
+def receive(_connection):
+    ours, theirs = socket.socketpair()
+    ours.recv(10)
+
+
+def write():
+    time.sleep(0.3)
+    connect().execute("insert into t values (2)")
+    sleep()
+
+
+def read_on():
+    """A cursor that is not read to its end keeps the database locked for reading."""
+    cursor = connect().execute("select a from t")
+    cursor.fetchone()
+    sleep()
+
+
+def short():
+    """Healthy: many short transactions."""
+    connection = connect()
+    while True:
+        connection.execute("begin immediate")
+        connection.execute("insert into t values (3)")
+        time.sleep(0.01)
+        connection.execute("commit")
+
+
+def twice():
+    """A second connection of the same thread waits for the first."""
+    write_and(lambda _: connect().execute("insert into t values (4)"))
+
+
+CASES = {
+    "sleeps": (lambda: write_and(sleep), write),
+    "receives": (lambda: write_and(receive), write),
+    "reads": (read_on, write),
+    "short": (short, short),
+    "nobody": (lambda: write_and(sleep), sleep),
+}
+
+
+def main():
+    first = connect()
+    first.execute("pragma journal_mode=%s" % JOURNAL)
+    first.execute("create table t (a int)")
+    first.executemany("insert into t values (?)", [(n,) for n in range(3)])
+    first.close()
+    if CASE == "twice":
+        print("waiter", os.getpid())
+        print("ready")
+        sys.stdout.flush()
+        twice()
+    for name, work in zip(("holder", "waiter"), CASES[CASE]):
+        pid = os.fork()
+        if not pid:
+            work()
+            os._exit(0)
+        print(name, pid)
+    print("ready")
+    sys.stdout.flush()
+    sleep()
+
+
+main()
