@@ -25,6 +25,7 @@ _BEFORE, _AFTER = 2.0, 15.0
 """Seconds in which a parent reports a death: clocks differ a little; celery looks every 5 s."""
 _CROWD = 50  # crashes before and after a report that may be its own: a storm must not take quadratic time
 _TICK = 5.0  # seconds after which a parent notices a death
+_TRACEBACK = 50  # lines of one, at most
 _TORN = 20  # lines within which the rest of a torn line is looked for
 
 Key: TypeAlias = tuple[object, ...]
@@ -138,7 +139,7 @@ def _deaths(reports: Iterable[CrashEvent]) -> list[list[CrashEvent]]:
 
 def _one_death(death: list[CrashEvent], report: CrashEvent) -> bool:
     if report.form in {event.form for event in death}:
-        return False
+        return _goes_on(death[-1], report)
     pids = {event.pid for event in death if event.pid is not None}
     if report.pid is not None and pids:
         return report.pid in pids
@@ -146,6 +147,13 @@ def _one_death(death: list[CrashEvent], report: CrashEvent) -> bool:
     if latest.time is None or report.time is None:
         return latest.at.file == report.at.file and report.at.line - latest.at.line <= 3
     return abs(report.time - latest.time) <= 5.0
+
+
+def _goes_on(record: CrashEvent, report: CrashEvent) -> bool:
+    """Whether an undated line ends the traceback below a dated record, which has told of the death itself."""
+    lines = report.at.line - record.at.line
+    undated = report.time is None and report.pid is None and record.time is not None
+    return undated and report.at.file == record.at.file and 0 < lines <= _TRACEBACK
 
 
 def _join(
@@ -161,6 +169,8 @@ def _join(
     numbered: dict[int | None, list[int]] = defaultdict(list)
     for place, crash in enumerate(crashes):
         numbered[crash.pid].append(place)
+    undated = [place for place, crash in enumerate(crashes) if crash.time is None and not crash.uptime]
+    undated = undated[:_CROWD]
     untold: dict[str, list[tuple[float, int]]] = {}  # by form: crashes that no such line told of yet
     for death in deaths:
         near = {place for event in death if event.pid for place in numbered.get(event.pid, ())}
@@ -170,6 +180,9 @@ def _join(
             first = max(here - _CROWD, bisect_left(open_ones, (when - _AFTER, -1)))
             last = min(here + _CROWD, bisect_left(open_ones, (when + _BEFORE, -1)))
             near |= {place for _, place in open_ones[first:last]}
+        else:  # lines that somebody put into one file without their time
+            files = {event.at.file for event in death}
+            near.update(place for place in undated if crashes[place].at.file in files)
         best = min(
             (place for place in sorted(near) if _may_be(crashes[place], death, told[place])),
             key=lambda place: _distance(crashes[place], death),
@@ -201,6 +214,8 @@ def _may_be(crash: CrashEvent, death: list[CrashEvent], taken: list[CrashEvent])
     if names and not same and not any(_alike(name, crash.program) for name in names):
         return False
     times = [event.time for event in death if event.time is not None]
+    if crash.time is None and not times:
+        return same or crash.at.file == death[0].at.file
     if crash.time is None or not times:
         return same
     return -_BEFORE <= min(times) - crash.time <= _AFTER

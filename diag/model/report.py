@@ -9,6 +9,15 @@ from diag.model.snapshot import Snapshot
 _ORDER = {"critical": 0, "warning": 1, "info": 2, "certain": 0, "likely": 1, "possible": 2}
 
 
+_UNEXPLAINED = "C012"
+"""It is certain that this was a crash, but not why: the reader wants a cause first, where there is one."""
+
+
+def _rank(finding: Finding) -> tuple[object, ...]:
+    unexplained = finding.code == _UNEXPLAINED
+    return _ORDER[finding.severity], unexplained, _ORDER[finding.confidence], finding.code
+
+
 class Report(Fact, frozen=True, kw_only=True):
     """What was asked, what was seen, what was concluded."""
 
@@ -20,9 +29,9 @@ class Report(Fact, frozen=True, kw_only=True):
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """All findings, worst and surest first."""
+        """All findings, worst and surest first, of equal weight those that name a cause."""
         found = [f for verdict in self.verdicts if isinstance(verdict, Fired) for f in verdict.findings]
-        return tuple(sorted(found, key=lambda f: (_ORDER[f.severity], _ORDER[f.confidence], f.code)))
+        return tuple(sorted(found, key=_rank))
 
     @property
     def verdict(self) -> str:

@@ -56,6 +56,28 @@ def test_several_reports_of_one_death_count_once() -> None:
     assert (group.count, len(group.reports)) == (1, 1)
 
 
+def test_the_traceback_below_a_report_is_no_other_death() -> None:
+    lost = "WorkerLostError: Worker exited prematurely: signal 11 (SIGSEGV)."
+    lines: list[str] = []
+    for hour in range(3):  # as celery writes: who died, which task that was, and its traceback
+        at = START + hour * 3600
+        task = celery(at + 3).replace("Process 'Worker-1' pid:500 exited with 'signal 11 (SIGSEGV)'", "")
+        lines += [
+            segfault(at),
+            celery(at + 3, pid=501 + hour),
+            f"{task}Task a.b[c] raised unexpected: {lost}",
+        ]
+        lines += ["Traceback (most recent call last):", '  File "billiard/pool.py", line 1171, in x', lost]
+    (group,) = groups(*lines)
+    assert (group.count, len(group.reports)) == (3, 9)
+
+
+def test_lines_pasted_without_their_time_are_told_of_each_other() -> None:
+    undated = segfault().partition("] ")[2]
+    (group,) = groups(celery(START).partition("] ")[2], f"kernel: {undated}")
+    assert (group.library, group.count, len(group.reports)) == ("libx.so", 1, 1)
+
+
 def test_out_of_memory_kills_name_the_process_the_service_names() -> None:
     (group,) = groups(
         kernel(
