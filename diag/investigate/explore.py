@@ -18,6 +18,7 @@ from diag.investigate import (
     sqlite_waits,
     suspects,
     tasks,
+    unread_pollers,
 )
 from diag.investigate.lock_files import LockFiles
 from diag.investigate.lock_graph import LockGraph
@@ -127,6 +128,9 @@ def _file_locks(inquiry: Inquiry, start: Sequence[int]) -> LockGraph:
     lock_chains.follow_holders(inquiry, graph, [wait for wait in graph.waits if wait.waiter.pid in start])
     if any(wait.how is How.POLLING for wait in graph.waits):  # the kernel lists none of those who poll too
         suspects.add_pollers(inquiry, graph)
+    else:
+        unread_pollers.adopt(inquiry, graph, start, suspects.wakes)
+        inquiry.gaps.extend(unread_pollers.gaps(inquiry, graph, suspects.wakes, suspects.POLLER_RULES))
     return graph
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from diag.collectors import asked, threads
 from diag.collectors import process as processes
+from diag.investigate import unread_pollers
 from diag.model.facts import Gap, Thread
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 _SLEEPS = frozenset({"nanosleep", "clock_nanosleep", "select", "pselect6", "poll", "ppoll", "futex"})
 """System calls of time.sleep, select, Event.wait(timeout) in all Python versions."""
+_WAITS = frozenset({"wait4", "waitid"})
 LONGEST = 15.0
 """Seconds between two tries: longer pauses are not looked for, but in a process that has the file open."""
 LOOKS = 4
@@ -52,6 +54,7 @@ def add_pollers(inquiry: Inquiry, graph: LockGraph) -> None:
 
         pollers.add(inquiry, graph, wanted, found)
     inquiry.gaps.extend(gaps(inquiry, graph, found))
+    inquiry.gaps.extend(unread_pollers.gaps(inquiry, graph, wakes, POLLER_RULES))
 
 
 def find(inquiry: Inquiry, graph: LockGraph) -> Suspects:
@@ -112,6 +115,14 @@ def _pauses(inquiry: Inquiry, pid: int, calls: Sequence[tuple[int, Syscall]], *,
         and (patient or (_is_short(inquiry, pid, tid, call) and _ran_lately(inquiry, pid, str(tid))))
         for tid, call in calls
     )
+
+
+def wakes(inquiry: Inquiry, pid: int) -> bool:
+    """Whether a process sleeps for short times again and again, as a shell does through its children."""
+    calls = [(tid, call) for tid, call in threads.syscalls(inquiry.host, pid) if call]
+    if any(call.name in _WAITS for _, call in calls):
+        return any(wakes(inquiry, child) for child in processes.family(inquiry.host, pid)[1:])
+    return _pauses(inquiry, pid, calls, patient=False)
 
 
 def _is_short(inquiry: Inquiry, pid: int, tid: int, call: Syscall) -> bool:

@@ -9,6 +9,7 @@ import msgspec
 
 from diag.model.finding import Library
 from diag.render import json_core, json_crashes, json_databases
+from diag.render.escape import plain
 
 if TYPE_CHECKING:
     from diag.host import Host
@@ -55,7 +56,7 @@ def finding_facts(finding: Finding) -> Json:
     return {
         "code": finding.code,
         "slug": finding.slug,
-        "summary": finding.summary,
+        "summary": plain(finding.summary),  # one sentence on one line, whatever names it holds
         "severity": finding.severity.value,
         "confidence": finding.confidence.value,
         "culprit": _culprit(finding.culprit),

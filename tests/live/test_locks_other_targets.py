@@ -8,10 +8,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.live.stories import LOCKS, diag_locks, lock_of, pids
-from tests.support.cli import NOBODY, diag_as_nobody
+from tests.live.stories import LOCKS, assert_quiet, diag_locks, lock_of, pids
+from tests.support.cli import NOBODY, diag, diag_as_nobody
 from tests.support.locked import CACHE, one_at_a_time
-from tests.support.processes import PROGRAMS, running, started, wait_for_call
+from tests.support.processes import (
+    PROGRAMS,
+    children,
+    lock_lines,
+    running,
+    started,
+    wait_for_call,
+    wait_until,
+)
 from tests.support.require import need_root, need_tool
 
 if TYPE_CHECKING:
@@ -44,6 +52,33 @@ def test_a_holder_and_a_waiter_without_python(native: Path, tmp_path: Path) -> N
             assert pids(finding["victims"]) == {waiter.pid}
             [held] = lock_of(answer, path)["holders"]
             assert held["where"] is None
+
+
+TRIES = 'exec 9>>"$0"; until flock -n 9; do sleep 0.2; done'
+WORKER = """
+import fcntl, subprocess, sys
+file = open(sys.argv[1], "a")
+fcntl.lockf(file, fcntl.LOCK_EX)  # a POSIX lock: fork gives the descriptor on, but not the lock
+subprocess.call(["sh", "-c", "while :; do sleep 0.1; done"], pass_fds=[file.fileno()])
+"""
+
+
+def test_a_shell_that_may_poll_is_hidden_and_a_worker_with_its_master_s_file_is_not(
+    python: str, tmp_path: Path
+) -> None:
+    path, quiet = tmp_path / "app.lock", tmp_path / "app.pid"
+    with (
+        running(python, LOCKS, "hold", path),
+        started(["sh", "-c", TRIES, str(path)]) as (shell, _),
+        started([python, "-c", WORKER, str(quiet)]),
+    ):
+        wait_until(lambda: children(shell.pid), "the shell to sleep")
+        wait_until(lambda: quiet.exists() and lock_lines(quiet), "the master to lock")
+        for answer in (diag_locks(path), diag("why", shell.pid)):
+            assert answer.code == 4, answer
+            [gap] = [gap for gap in answer.json["gaps"] if "polls for the lock" in gap["hides"]]
+            assert f"pid {shell.pid} (sh)" in gap["hides"], answer
+        assert_quiet(diag_locks(quiet))
 
 
 def as_nobody() -> list[str]:

@@ -1,0 +1,99 @@
+"""Who may poll for a lock in code that cannot be read: C, Perl, a shell.
+
+Its tries take microseconds and leave no trace in /proc; but it has the locked file open without a lock
+on it, and wakes up again and again.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from diag.investigate.lock_files import id_of, ids_of
+from diag.model.facts import Gap
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator
+
+    from diag.collectors.descriptors import Descriptor
+    from diag.investigate.inquiry import Inquiry
+    from diag.investigate.lock_graph import LockGraph
+
+_GENERATIONS = 16
+"""Ancestors of a process that are looked at."""
+
+
+def gaps(
+    inquiry: Inquiry,
+    graph: LockGraph,
+    wakes: Callable[[Inquiry, int], bool],
+    blinds: frozenset[str],
+) -> Iterator[Gap]:
+    """Name those who have a locked file open and may poll unseen; ``wakes``: it never sleeps long."""
+    waiting = {wait.waiter.pid for wait in graph.waits}
+    openers = sorted({item.pid for item in graph.descriptors} - waiting)
+    opened = {pid: item for pid in openers if (item := _opened(inquiry, graph, pid))}
+    found = [
+        pid
+        for pid in opened
+        if not opened.keys() & set(_ancestors(inquiry, pid))
+        and wakes(inquiry, pid)
+        and not inquiry.stacks(pid)
+    ]
+    if not found:
+        return
+    pid, item = found[0], opened[found[0]]
+    process = inquiry.process(pid)
+    name = process.name if process else "?"
+    others = f" and {len(found) - 1} more" if len(found) > 1 else ""
+    yield Gap(
+        source=f"/proc/{item.pid}/fd/{item.fd}",
+        hides=f"whether pid {pid} ({name}){others} polls for the lock on {item.path}",
+        reason="it has the file open without a lock and wakes up again and again, and runs no Python to read",
+        hint=f"strace -f -tt -e trace=flock,fcntl -p {pid} shows its tries (it stops the process at each)",
+        blinds=blinds,
+    )
+
+
+def adopt(
+    inquiry: Inquiry, graph: LockGraph, pids: Collection[int], wakes: Callable[[Inquiry, int], bool]
+) -> None:
+    """Take the locks of others on files that restless processes have open into a graph that has not all."""
+    held = {id_of(lock) for lock in graph.elsewhere if lock.depth == 0 and lock.pid not in pids}
+    for pid in pids:
+        if not held or not wakes(inquiry, pid) or inquiry.stacks(pid):
+            continue
+        try:
+            links = inquiry.host.fds(pid)
+        except OSError:
+            continue
+        for link in links:
+            if (link.device, link.inode) in held:
+                graph.adopt(f"/proc/{pid}/root{link.target}")
+
+
+def _opened(inquiry: Inquiry, graph: LockGraph, pid: int) -> Descriptor | None:
+    """A file with somebody else's lock on it that a process has open, neither locked nor inherited so."""
+    mine = [item for item in graph.descriptors if item.pid == pid]
+    if any(item.locks for item in mine):
+        return None
+    for lock in graph.held():
+        holders = {hold.holder.pid: hold.fd for hold in graph.holds(lock)}
+        place = (lock.device, lock.inode)
+        for item in mine:
+            if place in ids_of(item) and holders and not _is_inherited(inquiry, item, holders):
+                return item
+    return None
+
+
+def _is_inherited(inquiry: Inquiry, item: Descriptor, holders: dict[int, int | None]) -> bool:
+    """Whether a descriptor is merely its parent's, as workers have their master's pid file open."""
+    return any(item.fd == holders.get(pid) for pid in _ancestors(inquiry, item.pid))
+
+
+def _ancestors(inquiry: Inquiry, pid: int) -> Iterator[int]:
+    for _ in range(_GENERATIONS):
+        process = inquiry.process(pid)
+        if process is None or process.ppid <= 1:
+            return
+        pid = process.ppid
+        yield pid
