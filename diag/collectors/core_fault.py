@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from diag.collectors import last_words, past_calls, signal_frames
 from diag.collectors.native_names import Names
 from diag.collectors.native_stacks import SIGNAL_FRAMES
+from diag.collectors.pyobjects import gil
 from diag.collectors.pyobjects.memory import HIGHEST, Memory
 from diag.collectors.signal_frames import At
 from diag.model.core import BadObject, CoreFault
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
     from diag.model.core import CoreImage, CoreThread
 
 PAGE = 4096
+_INTERPRETER = re.compile(r"libpython\d[^/]*$|/(?:python|pypy)[\d.]*[a-z]*$")
 GUARD = 1 << 20
 """Bytes below a stack that count as run over: as many the kernel keeps free below the main one."""
 _TYPE_WORDS = 51  # of a PyTypeObject
@@ -59,7 +64,8 @@ def collect(
         words=words,
         stack=stack,
         overflowed=_overflowed(stack, at),
-        bad_object=_bad_object(objects, at, base) if objects else None,
+        bad_object=_checked(view, image, memory, at, _bad_object(objects, at, base) if objects else None),
+        lockless=_is_lockless(objects, image, thread, here),
         called_from=None if here and "x" in here.access else _caller(view, image, memory, maps, at),
         said=tuple(last_words.collect(memory, maps, thread, frames.get(thread.tid, ()))),
     )
@@ -130,6 +136,29 @@ def _decoded(machine: str, memory: Memory, at: At) -> tuple[str, tuple[str, ...]
     from diag.collectors import instruction  # noqa: PLC0415 - capstone loads only when used
 
     return instruction.explain(machine, memory.some(at.pc, 16), at.registers, at.address)
+
+
+def _is_lockless(
+    objects: PyObjects | None, image: CoreImage, thread: CoreThread, here: Mapping | None
+) -> bool:
+    """Whether a thread died in the interpreter's code while another thread, or nobody, had its lock."""
+    if objects is None or here is None or not _INTERPRETER.search(here.path):
+        return False
+    lock = gil.lock(objects, {one.tls: one.tid for one in image.threads if one.tls})
+    return lock is not None and lock.holder != thread.tid and (lock.holder is not None or not lock.taken)
+
+
+def _checked(
+    view: CoreView, image: CoreImage, memory: Memory, at: At, bad: BadObject | None
+) -> BadObject | None:
+    """Add to an object without a type (NULL or a small number) whether it was one to the code that failed."""
+    if bad is None or bad.type_address >= PAGE:
+        return bad
+    from diag.collectors import type_loads  # noqa: PLC0415 - loads only when used
+
+    return replace(
+        bad, used_as_type=type_loads.is_type(Names(view, image), image, memory, at.pc, at.registers)
+    )
 
 
 def _bad_object(objects: PyObjects, at: At, base: int | None) -> BadObject | None:

@@ -35,6 +35,29 @@ def decode(code: bytes, machine: str, source: str) -> Instruction | None:
     return None
 
 
+def loads(code: bytes, register: str) -> Operand | None:
+    """The place in memory that a register was loaded from last in ``code`` (x86-64).
+
+    None where it got its value otherwise. A call counts for no change: it is not known what it keeps.
+    """
+    engine, found = _engine("x64"), None
+    for one in engine.disasm(code, 0):
+        written = {one.reg_name(number) for number in one.regs_access()[1]}
+        if register not in written and not written & _PARTS.get(register, frozenset()):
+            continue
+        operands = tuple(_operands(one))
+        found = operands[0] if one.mnemonic == "mov" and len(operands) == 1 else None
+    return found
+
+
+_PARTS = {
+    **{f"r{x}x": frozenset({f"e{x}x", f"{x}x", f"{x}l", f"{x}h"}) for x in "abcd"},
+    **{f"r{x}": frozenset({f"e{x}", x, f"{x}l"}) for x in ("si", "di", "bp")},
+    **{f"r{n}": frozenset({f"r{n}d", f"r{n}w", f"r{n}b"}) for n in range(8, 16)},
+}
+"""The smaller registers that are parts of one."""
+
+
 def _engine(machine: str) -> Any:
     import capstone  # noqa: PLC0415 - 60 ms; loads only when used
 

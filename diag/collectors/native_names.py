@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from diag.collectors.elf import Code
     from diag.host import CoreView
+    from diag.model.code import Symbol
     from diag.model.core import CoreImage, CoreModule
     from diag.model.facts import Frame
 
@@ -64,14 +65,26 @@ class Names:
         found = self._at(module, address)
         return replace(frame, function=found) if found else frame
 
+    def start(self, address: int) -> int | None:
+        """Where the function begins that an address belongs to, as a table tells."""
+        for module in self._modules.values():
+            if module.start <= address < module.end:
+                symbol = self._symbol(module, address)
+                file = self._files.get(module.path)
+                return symbol.address + module.start - file.lowest if symbol and file else None
+        return None
+
     def _at(self, module: CoreModule, address: int) -> str | None:
+        symbol = self._symbol(module, address)
+        return symbol.name if symbol else None
+
+    def _symbol(self, module: CoreModule, address: int) -> Symbol | None:
         if module.path not in self._files:
             self._files[module.path] = _open(self._view, module.path)
         file = self._files[module.path]
         if file is None:
             return None
-        symbol = file.code.at(address - module.start + file.lowest).symbol
-        return symbol.name if symbol else None
+        return file.code.at(address - module.start + file.lowest).symbol
 
 
 def _open(view: CoreView, path: str) -> _File | None:

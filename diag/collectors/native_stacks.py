@@ -249,7 +249,7 @@ def merge(native: Sequence[Frame], python: Sequence[Frame]) -> tuple[Frame, ...]
     """
     loops = [n for n, frame in enumerate(native) if _EVAL.fullmatch(frame.function)]
     entries = [n for n, frame in enumerate(python) if frame.entry]
-    if not loops:
+    if not loops or not python:
         return (*native, *python)
     if len(loops) != len(entries):
         return (*native[: loops[0]], *python)

@@ -82,6 +82,7 @@ class BadObject(Fact, frozen=True, kw_only=True):
     count: int  # its reference count, as it stands
     type_address: int
     why: str  # what cannot be true
+    used_as_type: bool = False  # the code had read its type from it, and failed on that
 
 
 class Suspect(Fact, frozen=True, kw_only=True):
@@ -112,5 +113,6 @@ class CoreFault(Fact, frozen=True, kw_only=True):
     stack: tuple[int, int] | None = None  # the mapping that sp lies in, or the one right above it
     overflowed: bool = False  # the access lies right below the stack
     bad_object: BadObject | None = None
+    lockless: bool = False  # it was in the interpreter's own code, and did not have the interpreter lock
     called_from: Frame | None = None  # of a jump to where no code is: who called, by the return address
     said: tuple[tuple[str, str], ...] = ()  # (where, text): last words of an interpreter or C library

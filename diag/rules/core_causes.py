@@ -33,6 +33,8 @@ _HASHES = re.compile(r"tuple_?hash\w*|\w+_repr|\w+_richcompare")
 _TWICE = re.compile(r"double free|invalid pointer")
 _COUNTS = re.compile(r"(?:add|sub|inc|dec) [dq]word ptr \[\w+\](?:, 1)?")
 """Py_INCREF and Py_DECREF: the count is the first field of every object."""
+_TYPE_AT = 8
+"""Where in every object its type is: the address that fails where the object is NULL."""
 SHOWN = 12
 _SIGABRT = 6
 _SIGSEGV = 11
@@ -101,6 +103,8 @@ def _handles(seen: SeenThread) -> Iterator[Local]:
 
 def _references(snapshot: Snapshot, fault: CoreFault) -> bool:
     frames = code.frames_at_fault(snapshot)
+    if fault.lockless and fault.address is not None and fault.address < LOW:
+        return False  # its state of the thread is NULL: whatever it does fails
     if wrong_header(frames, fault) or any(REFERENCES.search(text) for _, text in said(snapshot)):
         return True
     if any(_TWICE.search(text) for _, text in said(snapshot)):
@@ -111,25 +115,30 @@ def _references(snapshot: Snapshot, fault: CoreFault) -> bool:
 
 
 def _counts_nowhere(frames: tuple[Frame, ...], fault: CoreFault) -> bool:
-    """Whether the loop that runs Python code took or released a reference where no object is.
+    """Whether the loop that runs Python code counted a reference, or asked for a type, where no object is.
 
     No Python code can make it do so; where C code had been called, that may have handed out the address.
     """
-    own = code.is_interpreter_file(fault.library or "") and bool(frames) and not frames[0].native
-    return own and bool(_COUNTS.fullmatch(fault.instruction))
+    if not code.is_interpreter_file(fault.library or ""):
+        return False
+    inner = next((frame for frame in frames if frame.address != fault.pc or code.runs_python(frame)), None)
+    if inner is None or not code.runs_python(inner):
+        return False
+    return fault.address == _TYPE_AT or bool(_COUNTS.fullmatch(fault.instruction))
 
 
 def wrong_header(frames: tuple[Frame, ...], fault: CoreFault) -> bool:
     """Whether the interpreter itself stumbled over an object whose header cannot be true.
 
     In an extension's own code any structure may look like such an object; and a type that is NULL means
-    something only where objects are counted or visited.
+    something only where objects are counted or visited, or where the code had just read it as a type. A frame
+    of Python stands for the loop that runs it.
     """
     bad = fault.bad_object
     inner = [frame for frame in frames if frame.address != fault.pc or "x" in fault.code]
-    if bad is None or not inner or not code.is_interpreter(inner[0]):
+    if bad is None or not inner or not (code.is_interpreter(inner[0]) or not inner[0].native):
         return False
-    return bad.type_address >= LOW or code.in_object_work(frames)
+    return bad.type_address >= LOW or bad.used_as_type or code.in_object_work(frames)
 
 
 def _hashes_for_ever(frames: tuple[Frame, ...]) -> bool:
@@ -212,8 +221,8 @@ def evidence(snapshot: Snapshot) -> Iterator[Evidence]:
     for source, text in fault.said:
         yield Evidence(source=f"{core.path}, {source}", text=text)
     yield Evidence(source=f"{where}: signal", text=_signal(core, fault))
-    if fault.bad_object:
-        bad = fault.bad_object
+    bad = fault.bad_object
+    if bad and wrong_header(code.frames_at_fault(snapshot), fault):
         yield Evidence(
             source=f"{where}: memory at {bad.address:#x} ({bad.register})",
             text=f"object header: count {bad.count:#x}, type {bad.type_address:#x}: {bad.why}",

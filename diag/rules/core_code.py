@@ -17,6 +17,7 @@ _SYSTEM = re.compile(
 )
 _STANDARD = re.compile(r"/python\d[\d.]*/lib-dynload/")
 _OF_SYSTEM = re.compile(r"(?:/usr)?/lib(?:32|64)?/")
+_LOOP = re.compile(r"_?PyEval_EvalFrame(?:Default|Ex)")
 SIGNALLED = frozenset({"<signal handler called>", "__restore_rt", "__kernel_rt_sigreturn"})
 
 OBJECT_WORK = re.compile(
@@ -57,6 +58,11 @@ def is_interpreter_file(path: str) -> bool:
 def is_interpreter(frame: Frame) -> bool:
     """Whether a C frame is CPython's own."""
     return frame.native and bool(_INTERPRETER.search(base_name(frame.library)))
+
+
+def runs_python(frame: Frame) -> bool:
+    """Whether a frame is the loop that runs Python code, or the code it runs."""
+    return not frame.native or (is_interpreter(frame) and bool(_LOOP.fullmatch(_plain(frame.function))))
 
 
 def is_extension(path: str | None) -> bool:
@@ -110,15 +116,16 @@ def frames_at_fault(snapshot: Snapshot) -> tuple[Frame, ...]:
 def in_object_work(frames: Sequence[Frame]) -> bool:
     """Whether the fault happened while the interpreter made, freed, counted or visited an object.
 
-    The innermost frames of the interpreter count, whatever allocator they called; data that was jumped to
-    has no frame of its own, but the name of a type.
+    The three innermost frames of the interpreter count, each with what was inlined into it, whatever they
+    called of an allocator; data that was jumped to has no frame of its own, but the name of a type.
     """
-    inner = [frame for frame in frames[:12] if frame.native]
+    inner = [frame for frame in frames[:24] if frame.native]
     while inner and (ALLOCATOR.fullmatch(inner[0].function) or not is_interpreter(inner[0])):
         if is_extension(inner[0].library) and not re.match(r"Py\w+_Type$", inner[0].function):
             return False
         inner.pop(0)
-    return any(OBJECT_WORK.fullmatch(_plain(frame.function)) for frame in inner[:3])
+    places = list(dict.fromkeys(frame.address for frame in inner))[:3]
+    return any(OBJECT_WORK.fullmatch(_plain(frame.function)) for frame in inner if frame.address in places)
 
 
 def interpreter_called_allocator(frames: Sequence[Frame]) -> bool:

@@ -216,14 +216,33 @@ def _jump(snapshot: Snapshot, core: CoreImage, fault: CoreFault) -> Told:
     )
 
 
+def _without_lock(fault: CoreFault) -> str:
+    """Say of a thread that ran the interpreter's code without having its lock that it did."""
+    return (
+        "; its thread did not have the interpreter lock (GIL), without which Python's C interface may not "
+        "be called"
+        if fault.lockless
+        else ""
+    )
+
+
+_TAKE_IT = (
+    "in the code: whoever called Python there must take the lock before (PyGILState_Ensure, "
+    "PyEval_RestoreThread), or not let go of it around the call; a function of Python's C interface is "
+    "called through ctypes.PyDLL, never CDLL"
+)
+
+
 def _null(snapshot: Snapshot, core: CoreImage, fault: CoreFault) -> Told:
     del core
     return Told(
         summary=f"used a NULL pointer (offset {fault.address or 0:#x}) in {causes.where(snapshot)}"
-        f"{'; ' + '; '.join(fault.words) if fault.words else ''}",
+        f"{'; ' + '; '.join(fault.words) if fault.words else ''}{_without_lock(fault)}",
         confidence=Confidence.CERTAIN,
         culprit=causes.culprit(snapshot),
-        remedy=("in the code: check the pointer where it comes from: what it is for failed, or was closed",),
+        remedy=(_TAKE_IT,)
+        if fault.lockless
+        else ("in the code: check the pointer where it comes from: what it is for failed, or was closed",),
     )
 
 
@@ -285,11 +304,13 @@ def _unknown(snapshot: Snapshot, core: CoreImage, fault: CoreFault) -> Told:
     accessed = f" ({fault.instruction}; {'; '.join(fault.words)})" if fault.words else ""
     said = f": {fault.said[0][1]!r}" if fault.said else ""
     return Told(
-        summary=f"died in {causes.where(snapshot)}{accessed}{said}",
+        summary=f"died in {causes.where(snapshot)}{accessed}{said}{_without_lock(fault)}",
         confidence=Confidence.CERTAIN,
         culprit=causes.culprit(snapshot),
         against=("why is not known: no pattern that diag knows fits",),
-        remedy=("look at the frames of the thread that died: begin with the innermost one of your own code",),
+        remedy=(_TAKE_IT,)
+        if fault.lockless
+        else ("look at the frames of the thread that died: begin with the innermost one of your own code",),
         suspects=True,
     )
 

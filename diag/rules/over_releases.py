@@ -6,16 +6,14 @@ import re
 from typing import TYPE_CHECKING
 
 from diag.rules import core_causes, core_code
+from diag.rules.known import extensions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from diag.model.core import CoreImage, Suspect
+    from diag.model.core import CoreImage
     from diag.model.snapshot import Snapshot
-
-_FIXED = (2, 0, 18)  # of uWSGI (unbit/uwsgi pull request 1851)
-_SPOOLS = re.compile(r"\w*spool\w*")
-_OPTIONS = re.compile(r"--spooler(?:=.*)?|-Q")
+    from diag.rules.known.extensions import Faulty
 
 
 def known(snapshot: Snapshot) -> Iterator[str]:
@@ -25,31 +23,31 @@ def known(snapshot: Snapshot) -> Iterator[str]:
         assert damage is not None
         use = damage.use(one.library)
         version = use.version if use else ""
-        if core_code.base_name(one.library) != "uwsgi" or not version or _number(version) >= _FIXED:
-            continue
-        if why := _spooled(snapshot, one):
-            yield (
-                f"known: uwsgi.spool() of uWSGI {version} releases the items of its argument, which it has "
-                f"only borrowed (unbit/uwsgi#1852, gone since 2.0.18), and {why}: update uWSGI"
-            )
+        for entry in extensions.ENTRIES if version else ():
+            fits = re.fullmatch(entry.library, core_code.base_name(one.library))
+            if fits and _number(version) < entry.fixed and (why := _used(snapshot, one.library, entry)):
+                since = ".".join(map(str, entry.fixed))
+                told = entry.cause.format(version=version)
+                yield f"known: {told} ({entry.reference}, gone since {since}), and {why}: {entry.fix}"
 
 
 def _number(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", version)[:4])
 
 
-def _spooled(snapshot: Snapshot, one: Suspect) -> str:
-    """Say how it can be told that this process spools; "" where nothing tells."""
+def _used(snapshot: Snapshot, library: str, entry: Faulty) -> str:
+    """Say how it can be told that this process uses the faulty part; "" where nothing tells."""
     for seen in snapshot.threads:
         for frame in seen.stack.frames if seen.stack else ():
-            if frame.native and frame.library == one.library and _SPOOLS.fullmatch(frame.function):
+            ours = frame.native and frame.library == library
+            if ours and re.fullmatch(entry.functions, frame.function):
                 return f"thread {seen.thread.tid} is in {frame.function}"
-    for call in snapshot.damage.past_of(one.library) if snapshot.damage else ():
-        if _SPOOLS.fullmatch(call.function):
+    for call in snapshot.damage.past_of(library) if snapshot.damage else ():
+        if re.fullmatch(entry.functions, call.function):
             return f"thread {call.tid} had been in {call.function}"
-    words = snapshot.core.arguments if snapshot.core else ()
-    if found := next((word for word in words if _OPTIONS.fullmatch(word)), None):
-        return f"this one has a spooler ({found} on its command line)"
+    words = snapshot.core.arguments if snapshot.core and entry.options else ()
+    if found := next((word for word in words if re.fullmatch(entry.options or "", word)), None):
+        return f"this one has {entry.part} ({found} on its command line)"
     return ""
 
 

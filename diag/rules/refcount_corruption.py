@@ -47,9 +47,7 @@ def _finding(group: CrashGroup) -> Finding:
             *causes.forged(group),
         ),
         remedy=(
-            "Now: update the extensions and, under uWSGI, uWSGI itself (its spooler releases "
-            "borrowed references "
-            "before 2.0.18; wsgi-env-behavior = holy does too); keep a core of the next death.",
+            "Now: update the extensions, and the server that runs Python; keep a core of the next death.",
             *known.words(group),
             "In the code: look for Py_DECREF of borrowed references in your extensions; run the "
             "tests under a "

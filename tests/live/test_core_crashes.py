@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.cli import diag
+from tests.support.cli import Answer, diag
 from tests.support.cores import die, extension, gcore
 from tests.support.crashes import build
 from tests.support.interpreters import interpreter, on_pythons, packages, version_of
@@ -33,21 +33,9 @@ def directory(tmp_path: Path) -> Iterator[Path]:
 
 @on_pythons()
 def test_an_extension_that_releases_what_it_borrowed(python: str, directory: Path) -> None:
-    extension(python, directory)
-    # What is damaged may also make it loop for ever: then once more.
-    program = [python, str(PROGRAMS / "overrelease.py")]
-    for _ in range(4):  # in one death of twenty nothing shows that it was an object: C003 or C012
-        core = die(program, directory, env={"PYTHONPATH": str(directory)}, tries=6)
-        answer = diag("core", core)
-        if answer.codes in (["C002"], ["C006"]):
-            break
-    # Now and then the C library notices it first: then the heap is the victim, with the same suspects.
-    assert answer.codes in (["C002"], ["C006"]), answer
-    assert answer.code == 3
+    answer = dead_of_references(python, directory)
     found = answer.found(answer.codes[0])
-    assert found["confidence"] in ("certain", "likely")
     suspects = answer.json["core"]["suspects"]
-    assert suspects[0]["library"] == str(directory / "jobqueue.so"), suspects
     assert suspects[0]["function"] in ("spool", None)  # None: it had returned just before
     assert not any("libpython" in one["library"] or "libc" in one["library"] for one in suspects)
     assert any("overrelease" in line for line in found["check"])
@@ -56,6 +44,50 @@ def test_an_extension_that_releases_what_it_borrowed(python: str, directory: Pat
         assert found["culprit"] is None or found["culprit"]["library"] == "jobqueue.so"
         known = "--with-pydebug" if version_of(python) == "2.7" else "PYTHONMALLOC=debug"
         assert any(known in line for line in found["check"]), found["check"]
+
+
+@pytest.mark.parametrize(
+    ("python", "kind"),
+    [
+        ("2.7", "function"),
+        ("3.6", "object"),
+        ("3.8", "object"),
+        ("3.7", "set"),
+        ("3.12", "object"),
+        ("3.13", "dict"),
+    ],
+    indirect=["python"],
+)
+def test_objects_of_any_kind_released_too_often(python: str, kind: str, directory: Path) -> None:
+    """Whoever stumbles over them: functions that find no type, the loop that runs Python, weak references."""
+    dead_of_references(python, directory, kind)
+
+
+def dead_of_references(python: str, directory: Path, *kind: str) -> Answer:
+    """Let the faulty extension kill its process; diag finds that out, and whose fault it was."""
+    extension(python, directory)
+    # What is damaged may also make it loop for ever: then once more.
+    program = [python, str(PROGRAMS / "overrelease.py"), *kind]
+    answer = diag("core", die(program, directory, env={"PYTHONPATH": str(directory)}, tries=6))
+    # Now and then the C library notices it first: then the heap is the victim, with the same suspects.
+    assert answer.codes in (["C002"], ["C006"]), answer
+    assert answer.code == 3
+    assert answer.found(answer.codes[0])["confidence"] in ("certain", "likely")
+    suspects = answer.json["core"]["suspects"]
+    assert suspects[0]["library"] == str(directory / "jobqueue.so"), suspects
+    return answer
+
+
+@pytest.mark.parametrize("python", ["2.7", "3.8", "3.13"], indirect=True)
+@pytest.mark.parametrize("call", ["PyObject_CallObject(py(dict), py(()))", "PyErr_Occurred()"])
+def test_python_called_without_its_lock(python: str, call: str, directory: Path) -> None:
+    """The state of the thread is NULL then, which damages no object."""
+    code = f"import ctypes; py = ctypes.py_object; ctypes.CDLL(None).{call}; ctypes.CDLL(None).abort()"
+    answer = diag("core", die([python, "-c", code], directory))
+    if "abort" in answer.stdout and answer.codes == ["C012"]:
+        return  # this version lets it pass
+    assert answer.codes == ["C003"], answer
+    assert "did not have the interpreter lock" in answer.found("C003")["summary"]
 
 
 @pytest.mark.parametrize(

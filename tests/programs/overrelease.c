@@ -22,7 +22,17 @@ static PyObject *spool(PyObject *self, PyObject *args)
     Py_RETURN_NONE;
 }
 
-static PyMethodDef methods[] = {{"spool", spool, METH_VARARGS, ""}, {NULL, NULL, 0, NULL}};
+/* The same with any object: it releases what it was only lent. */
+static PyObject *drop(PyObject *self, PyObject *one)
+{
+    Py_DECREF(one);
+    Py_BEGIN_ALLOW_THREADS
+    usleep(100);
+    Py_END_ALLOW_THREADS
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef methods[] = {{"spool", spool, METH_VARARGS, ""}, {"drop", drop, METH_O, ""}, {NULL, NULL, 0, NULL}};
 
 #if PY_MAJOR_VERSION >= 3
 static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "jobqueue", NULL, -1, methods, NULL, NULL, NULL, NULL};
