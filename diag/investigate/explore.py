@@ -129,8 +129,8 @@ def _file_locks(inquiry: Inquiry, start: Sequence[int]) -> LockGraph:
     if any(wait.how is How.POLLING for wait in graph.waits):  # the kernel lists none of those who poll too
         suspects.add_pollers(inquiry, graph)
     else:
-        unread_pollers.adopt(inquiry, graph, start, suspects.wakes)
-        inquiry.gaps.extend(unread_pollers.gaps(inquiry, graph, suspects.wakes, suspects.POLLER_RULES))
+        unread_pollers.adopt(inquiry, graph, start, suspects.restless)
+        inquiry.gaps.extend(unread_pollers.gaps(inquiry, graph, suspects.restless, suspects.POLLER_RULES))
     return graph
 
 

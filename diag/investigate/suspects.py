@@ -13,7 +13,7 @@ from diag.investigate import unread_pollers
 from diag.model.facts import Gap, Thread
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from diag.investigate.inquiry import Inquiry
     from diag.investigate.lock_graph import LockGraph
@@ -26,6 +26,8 @@ LONGEST = 15.0
 """Seconds between two tries: longer pauses are not looked for, but in a process that has the file open."""
 LOOKS = 4
 """Looks at a process that is awake: a poller sleeps most of the time, but nobody stops it for us."""
+_TURNS = 25
+"""The same for what is no Python: between two tries a shell starts programs, which takes time."""
 PAUSE = 0.02
 """Seconds between them: long enough for a try to end, no multiple of a usual poll interval."""
 MOST = 200
@@ -54,7 +56,7 @@ def add_pollers(inquiry: Inquiry, graph: LockGraph) -> None:
 
         pollers.add(inquiry, graph, wanted, found)
     inquiry.gaps.extend(gaps(inquiry, graph, found))
-    inquiry.gaps.extend(unread_pollers.gaps(inquiry, graph, wakes, POLLER_RULES))
+    inquiry.gaps.extend(unread_pollers.gaps(inquiry, graph, restless, POLLER_RULES))
 
 
 def find(inquiry: Inquiry, graph: LockGraph) -> Suspects:
@@ -117,12 +119,32 @@ def _pauses(inquiry: Inquiry, pid: int, calls: Sequence[tuple[int, Syscall]], *,
     )
 
 
-def wakes(inquiry: Inquiry, pid: int) -> bool:
-    """Whether a process sleeps for short times again and again, as a shell does through its children."""
+def restless(inquiry: Inquiry, pids: Iterable[int]) -> tuple[int, ...]:
+    """Choose those that sleep for short times again and again, as shells do through their children."""
+    found: list[int] = []
+    left = list(pids)
+    for turn in range(_TURNS):
+        if turn:
+            inquiry.host.sleep(PAUSE)
+        new = [pid for pid in left if _wakes(inquiry, pid)]
+        found += new
+        left = [pid for pid in left if pid not in new and _is_between(inquiry, pid)]
+        if not left:
+            break
+    return tuple(found)
+
+
+def _wakes(inquiry: Inquiry, pid: int) -> bool:
     calls = [(tid, call) for tid, call in threads.syscalls(inquiry.host, pid) if call]
     if any(call.name in _WAITS for _, call in calls):
-        return any(wakes(inquiry, child) for child in processes.family(inquiry.host, pid)[1:])
+        return any(_wakes(inquiry, child) for child in processes.family(inquiry.host, pid)[1:])
     return _pauses(inquiry, pid, calls, patient=False)
+
+
+def _is_between(inquiry: Inquiry, pid: int) -> bool:
+    """Whether a process is awake, or waits for a child that may be."""
+    calls = [call for _, call in threads.syscalls(inquiry.host, pid)]
+    return any(call is None or call.name in _WAITS for call in calls) and not _hidden(inquiry, pid)
 
 
 def _is_short(inquiry: Inquiry, pid: int, tid: int, call: Syscall) -> bool:

@@ -12,11 +12,13 @@ from diag.investigate.lock_files import id_of, ids_of
 from diag.model.facts import Gap
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
     from diag.collectors.descriptors import Descriptor
     from diag.investigate.inquiry import Inquiry
     from diag.investigate.lock_graph import LockGraph
+
+    Restless = Callable[[Inquiry, Iterable[int]], tuple[int, ...]]
 
 _GENERATIONS = 16
 """Ancestors of a process that are looked at."""
@@ -25,20 +27,15 @@ _GENERATIONS = 16
 def gaps(
     inquiry: Inquiry,
     graph: LockGraph,
-    wakes: Callable[[Inquiry, int], bool],
+    restless: Restless,
     blinds: frozenset[str],
 ) -> Iterator[Gap]:
-    """Name those who have a locked file open and may poll unseen; ``wakes``: it never sleeps long."""
+    """Name those who have a locked file open and may poll unseen; ``restless``: who never sleeps long."""
     waiting = {wait.waiter.pid for wait in graph.waits}
     openers = sorted({item.pid for item in graph.descriptors} - waiting)
     opened = {pid: item for pid in openers if (item := _opened(inquiry, graph, pid))}
-    found = [
-        pid
-        for pid in opened
-        if not opened.keys() & set(_ancestors(inquiry, pid))
-        and wakes(inquiry, pid)
-        and not inquiry.stacks(pid)
-    ]
+    first = [pid for pid in opened if not opened.keys() & set(_ancestors(inquiry, pid))]
+    found = restless(inquiry, [pid for pid in first if not inquiry.stacks(pid)])
     if not found:
         return
     pid, item = found[0], opened[found[0]]
@@ -54,14 +51,12 @@ def gaps(
     )
 
 
-def adopt(
-    inquiry: Inquiry, graph: LockGraph, pids: Collection[int], wakes: Callable[[Inquiry, int], bool]
-) -> None:
+def adopt(inquiry: Inquiry, graph: LockGraph, pids: Collection[int], restless: Restless) -> None:
     """Take the locks of others on files that restless processes have open into a graph that has not all."""
     held = {id_of(lock) for lock in graph.elsewhere if lock.depth == 0 and lock.pid not in pids}
-    for pid in pids:
-        if not held or not wakes(inquiry, pid) or inquiry.stacks(pid):
-            continue
+    if not held:
+        return
+    for pid in restless(inquiry, [pid for pid in pids if not inquiry.stacks(pid)]):
         try:
             links = inquiry.host.fds(pid)
         except OSError:
