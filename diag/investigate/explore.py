@@ -22,6 +22,7 @@ from diag.investigate import (
 )
 from diag.investigate.lock_files import LockFiles
 from diag.investigate.lock_graph import LockGraph
+from diag.investigate.lock_look import LOCK_RULES
 from diag.investigate.wait_chains import CHAIN_RULES, unread_sources
 from diag.model.graph import How
 from diag.model.snapshot import Snapshot
@@ -84,9 +85,14 @@ def explore(
             *unread_sources(inquiry, threads),
             *database_gaps.unasked(threads),
             *inquiry.gaps,
-            *lock_views.gaps(graph, frozenset()),
+            *lock_views.gaps(graph, LOCK_RULES if _hides_holder(graph) else frozenset()),
         ),
     )
+
+
+def _hides_holder(graph: LockGraph) -> bool:
+    """Whether a thread is stuck for a file lock, and nobody that can be seen has it."""
+    return any(wait.stuck and not wait.holds for wait in graph.waits)
 
 
 def _with_other_looks(inquiry: Inquiry, threads: tuple[SeenThread, ...]) -> tuple[SeenThread, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from diag.collectors import descriptors
+from diag.collectors import descriptors, setting
 from diag.model.facts import Gap
 from diag.model.graph import How
 from diag.model.snapshot import AskedFile, Lock
@@ -85,13 +85,7 @@ def gaps(graph: LockGraph, blinds: frozenset[str]) -> Iterable[Gap]:
     if graph.files.denied and (ownerless or unexplained or graph.waits):
         yield descriptors.denied_gap(graph.inquiry.host, graph.files.denied, blinds)
     elif any(wait.how is How.BLOCKED for wait in unexplained):
-        yield Gap(
-            source="/proc/locks",
-            hides="who holds the lock that is waited for",
-            reason="the kernel lists no holder that this pid namespace can see",
-            hint="run diag on the host, outside the container",
-            blinds=blinds,
-        )
+        yield _unseen_holder(graph, blinds)
     elif unexplained:
         yield Gap(
             source="/proc/locks and /proc/PID/fd",
@@ -110,3 +104,23 @@ def gaps(graph: LockGraph, blinds: frozenset[str]) -> Iterable[Gap]:
             else "run diag on the host, outside the container",
             blinds=blinds,
         )
+
+
+def _unseen_holder(graph: LockGraph, blinds: frozenset[str]) -> Gap:
+    """Say that a lock is held out of sight: outside of our pid namespace, or by no process at all."""
+    if setting.collect(graph.inquiry.host).initial_pid_namespace is False:
+        reason = "the kernel lists no holder that this pid namespace can see"
+        hint = "run diag on the host, outside the container"
+    else:
+        reason = (
+            "no process has a descriptor of it: it may be in a message between processes (SCM_RIGHTS), in a "
+            "table of io_uring, or with the kernel's NFS server"
+        )
+        hint = "/proc/locks names the process that took it: see whom that one sends descriptors to (ss -xp)"
+    return Gap(
+        source="/proc/locks",
+        hides="who holds the lock that is waited for",
+        reason=reason,
+        hint=hint,
+        blinds=blinds,
+    )

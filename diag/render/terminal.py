@@ -13,13 +13,14 @@ from rich.table import Table
 from rich.text import Text
 
 from diag.model.finding import Library
+from diag.model.graph import Actor
 from diag.model.mangled import readable
 from diag.render import doctor
 from diag.render.escape import plain
 from diag.render.words import person, place
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from rich.console import RenderableType
 
@@ -147,8 +148,14 @@ def _item(line: str) -> RenderableType:
     return grid
 
 
+def _leads_back(finding: Finding, held: Sequence[Actor]) -> bool:
+    """Whether the last hop of a chain is the first one again: of a ring, its first thread is the cause."""
+    first, culprit = finding.chain[0].waiter, finding.culprit
+    is_cause = isinstance(culprit, Actor) and (culprit.pid, culprit.tid) == (first.pid, first.tid)
+    return is_cause and first.pid in {actor.pid for actor in held}
+
+
 def _chain(finding: Finding) -> Iterator[RenderableType]:
-    first = finding.chain[0].waiter
     for depth, link in enumerate(finding.chain):
         where = f"  at {place(link.where)}" if link.where else ""
         yield Padding(Text(f"{person(link.waiter)}{where}"), (0, 0, 0, 2 * depth))
@@ -156,7 +163,7 @@ def _chain(finding: Finding) -> Iterator[RenderableType]:
         names = ", ".join(person(actor) for actor in held[:3]) + (" …" if len(held) > 3 else "")
         text = Text(f"└─ waits for {plain(link.waits_for.name)}", style="yellow")
         if held:
-            back = depth + 1 == len(finding.chain) and first.pid in {actor.pid for actor in held}
+            back = depth + 1 == len(finding.chain) and _leads_back(finding, held)
             text.append(f", held by {names}{'  <- the ring closes' if back else ''}", style="")
         yield Padding(text, (0, 0, 0, 2 * depth))
 

@@ -40,7 +40,7 @@ def _finding(cause: Cause) -> Finding:
         victims=cause.actors,
         resource=cause.path[0].resource,
         chain=cause.chain,
-        evidence=(*last.evidence, *cause.evidence, *_doing(cause)),
+        evidence=tuple(dict.fromkeys((*last.evidence, *cause.evidence, *_doing(cause)))),
         against=("the end of the chain may be slow rather than stuck: look again in a minute",),
         remedy=(
             f"look at the end of the chain: diag stacks {culprit.pid}",

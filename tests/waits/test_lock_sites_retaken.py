@@ -238,3 +238,15 @@ def test_held_needs_source() -> None:
         held(Frame(function="f", file=FILE, line=1, locals=(Local(name="a", value="1", address=1),)), None)
         == ()
     )
+
+
+THREADED = """
+    def f(path):
+        one = open(path); flock(one, LOCK_EX)  # HOLDS
+        two = open(path); run(lambda: flock(two, LOCK_EX)); sleep()  # ASKS
+    """
+
+
+def test_a_lambda_has_nothing_of_the_function_it_is_written_in() -> None:
+    stack = stack_of(frame_at(THREADED, "f.<locals>.<lambda>", "ASKS"))
+    assert retaken(stack, {FILE: source_of(THREADED)}, blocked=True) is None

@@ -91,7 +91,17 @@ def _scope(root: Node, function: str, row: int) -> Node | None:
             named = node.child_by_field_name("name")
             if name.startswith("<") or (named is not None and text_of(named) == name):
                 found = node
-    return found
+    return _lambda_at(found, row) if name == "<lambda>" and found is not None else found
+
+
+def _lambda_at(scope: Node, row: int) -> Node | None:
+    """The one lambda of a scope at a row; of several on one line nobody can tell which one runs."""
+    if scope.type == "lambda":
+        return scope
+    if scope.descendant_count > _NODES:
+        return None
+    found = [node for node in inside(scope) if node.type == "lambda" and _covers(node, row)]
+    return found[0] if len(found) == 1 else None
 
 
 def _child_at(node: Node, row: int) -> Node | None:

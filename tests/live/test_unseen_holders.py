@@ -1,0 +1,62 @@
+"""A file lock whose holder no process can see: diag says so, and not that all is well."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.live.stories import LOCKS
+from tests.support.cli import diag, in_new_pid_namespace, inside
+from tests.support.processes import children, running, started, wait_for_call, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+IN_FLIGHT = """
+import array, fcntl, os, socket, sys, time
+one, two = socket.socketpair()
+held = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT)
+fcntl.flock(held, fcntl.LOCK_EX)
+one.sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [held]))])
+os.close(held)
+if not os.fork():
+    fcntl.flock(os.open(sys.argv[1], os.O_RDWR), fcntl.LOCK_EX)
+print("ready", flush=True)
+time.sleep(1000)
+"""
+
+
+@contextmanager
+def waiter_behind_a_message(python: str, path: Path) -> Iterator[int]:
+    """Somebody waits for a lock whose only descriptor lies in a socket that nobody reads."""
+    with started([python, "-c", IN_FLIGHT, str(path)]) as (process, _):
+        [waiter] = wait_until(lambda: children(process.pid), "a waiter")
+        wait_for_call(waiter, "flock")
+        yield waiter
+
+
+@pytest.mark.parametrize("command", ["why", "locks"])
+def test_a_descriptor_on_its_way(command: str, python: str, tmp_path: Path) -> None:
+    path = tmp_path / "app.lock"
+    with waiter_behind_a_message(python, path) as waiter:
+        answer = diag(command, waiter if command == "why" else path)
+        assert (answer.code, answer.codes, answer.json["verdict"]) == (4, [], "blind"), answer
+        assert any("SCM_RIGHTS" in gap["reason"] for gap in answer.json["gaps"]), answer
+
+
+def test_a_holder_outside_of_the_pid_namespace(python: str, tmp_path: Path) -> None:
+    path = tmp_path / "app.lock"
+    with (
+        running(python, LOCKS, "hold", path) as holder,
+        running([*in_new_pid_namespace(), python], LOCKS, "wait", path) as outer,
+    ):
+        [waiter] = wait_until(lambda: children(outer.pid), "a process inside")
+        wait_for_call(waiter, "flock")
+        answer = diag("why", 1, within=inside(waiter))
+        assert (answer.code, answer.json["verdict"]) == (4, "blind"), answer
+        assert any("outside the container" in gap["hint"] for gap in answer.json["gaps"]), answer
+        from_outside = diag("why", waiter)
+        assert from_outside.found("L006", holder.pid)["victims"][0]["container_pid"] == 1, from_outside
