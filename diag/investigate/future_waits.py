@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from diag.waits.thread_lock import Member
 
 
+_MOST = 1000
+_LEFT = ("PENDING", "RUNNING")
+
+
 class Futures:
     """Who works on the futures of one process: its threads, and the pools that have one running."""
 
@@ -81,10 +85,8 @@ def link(members: Sequence[Member], waits: Mapping[int, Wait], objects: PyObject
     found = {}
     known = Futures(members, objects)
     for member in members:
-        wait, future = waits.get(member.thread.tid), member.wanted
-        if wait is None or future is None or future.primitive is not Primitive.FUTURE or not future.subject:
-            continue
-        if work := known.work(member.process.pid, future.subject):
+        wait = waits.get(member.thread.tid)
+        if wait is not None and (work := _wanted(member, known, objects)):
             queued = "a future in the queue, for " if work.resource.kind == "queued-work" else ""
             found[member.thread.tid] = replace(
                 wait,
@@ -94,6 +96,26 @@ def link(members: Sequence[Member], waits: Mapping[int, Wait], objects: PyObject
                 evidence=(*wait.evidence, *work.evidence),
             )
     return found
+
+
+def _wanted(member: Member, known: Futures, objects: PyObjects) -> Work | None:
+    """The work that a thread waits for: of several futures one that a whole pool stands in the way of.
+
+    Where any of them would do, all of them must be such.
+    """
+    wanted = member.wanted
+    if wanted is None or not wanted.subject:
+        return None
+    if wanted.primitive is Primitive.FUTURE:
+        return known.work(member.process.pid, wanted.subject)
+    if wanted.primitive is not Primitive.FUTURES:
+        return None
+    left = [one for one in objects.elements(wanted.subject, _MOST) if futures.state(objects, one) in _LEFT]
+    work = [known.work(member.process.pid, one) for one in left]
+    queued = [one for one in work if one and one.resource.kind == "queued-work"]
+    if queued and (not wanted.expression or len(queued) == len(left)):
+        return queued[0]
+    return work[0] if len(work) == 1 else None
 
 
 def _works_on(member: Member, objects: PyObjects, future: int) -> bool:

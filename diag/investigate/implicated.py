@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from diag.collectors import process as processes
-from diag.investigate import thread_locks
+from diag.investigate import end_polls, thread_locks
 from diag.investigate.second_sample import same_sleep
 from diag.investigate.surroundings import Surroundings
 from diag.model.facts import Gap
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from diag.investigate.inquiry import Inquiry
     from diag.investigate.lock_graph import LockGraph
-    from diag.model.facts import Stack, Thread
+    from diag.model.facts import Stack, Syscall, Thread
     from diag.model.graph import Wait
 
     Sample = Mapping[int, tuple[Thread, ...]]
@@ -29,6 +29,7 @@ LONGEST_CHAIN = 16
 """Processes behind processes that are followed."""
 MOST = 200
 """Processes that are looked at: a pipe or socket may have very many at its other end."""
+_OWNED = frozenset({"thread-lock", "native-lock", "module-lock"})
 _WAITS = ("wait4", "waitid", "vfork", "clone", "clone3")
 
 
@@ -80,7 +81,7 @@ def _describe(inquiry: Inquiry, graph: LockGraph, pids: list[int]) -> Iterable[S
     inquiry.gaps.extend(_unseen_servers(inquiry, seen))
     if around.hidden:
         inquiry.gaps.extend(_unseen_ends(inquiry, seen))
-    seen = thread_locks.refine(inquiry, seen, around.asked)
+    seen = end_polls.refine(inquiry, thread_locks.refine(inquiry, seen, around.asked))
     return inquiry.databases.refine(seen) if inquiry.databases else seen
 
 
@@ -148,7 +149,51 @@ def judge(
         still = same_sleep(_thread(before, *key), _thread(after, *key))
         wait = locks.get(key) or (replace(seen.wait, stuck=still) if seen.wait else None)
         found.append(replace(seen, wait=wait, samples=2, moved=not still))
-    return tuple(found)
+    return end_polls.again(graph.inquiry, _with_woken(found, before, after))
+
+
+def _with_woken(threads: list[SeenThread], before: Sample, after: Sample) -> list[SeenThread]:
+    """Mark as stuck who was woken by signals, and asks again for a lock that nobody can have let go of.
+
+    Whoever has it is stuck, or is the waiter itself: it asked at both looks, and got nothing in between.
+    """
+    known = {_key(seen): n for n, seen in enumerate(threads)}
+    asks = [
+        n
+        for n, seen in enumerate(threads)
+        if seen.wait
+        and not seen.wait.stuck
+        and seen.wait.how is How.BLOCKED
+        and seen.wait.resource.kind in _OWNED
+        and seen.thread.syscall
+        and all(_asks_again(seen.thread.syscall, sample, seen) for sample in (before, after))
+    ]
+    while True:
+        stuck = {key for key, n in known.items() if (wait := threads[n].wait) and wait.stuck}
+        new = [n for n in asks if _in_vain(threads[n], stuck)]
+        if not new:
+            return threads
+        for n in new:
+            seen = threads[n]
+            threads[n] = replace(seen, wait=replace(seen.wait, stuck=True) if seen.wait else None)
+        asks = [n for n in asks if n not in new]
+
+
+def _in_vain(seen: SeenThread, stuck: set[tuple[int, int]]) -> bool:
+    holds = [hold for hold in (seen.wait.holds if seen.wait else ()) if not hold.passive]
+    holders = {(hold.holder.pid, hold.holder.tid or hold.holder.pid) for hold in holds}
+    return bool(holds) and holders <= stuck | {_key(seen)}
+
+
+def _key(seen: SeenThread) -> tuple[int, int]:
+    return seen.process.pid, seen.thread.tid
+
+
+def _asks_again(call: Syscall, sample: Sample, seen: SeenThread) -> bool:
+    """Whether a thread sleeps on the same word: what is left in registers it does not use may differ."""
+    thread = _thread(sample, *_key(seen))
+    now = thread.syscall if thread else None
+    return now is not None and (now.name, now.arguments[:1]) == (call.name, call.arguments[:1])
 
 
 def _thread(sample: Sample, pid: int, tid: int) -> Thread | None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from diag.collectors.pyobjects import PyObjects, locks
+from diag.collectors.pyobjects import PyObjects, locks, threads
 from diag.model.facts import Gap
 from diag.waits.thread_lock import NOBODY
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from diag.investigate.inquiry import Inquiry
     from diag.model.facts import Stack
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from diag.waits.python_locks import Name
 
 MOST_MODULES = 5000
+_C_SELF = 24  # PyCFunctionObject.m_self
 
 
 class LockMemory:
@@ -59,6 +60,34 @@ class LockMemory:
         for step in steps:
             address = self.objects.attribute(address, step) if address else None
         return address
+
+    def behind(self, name: Name, method: str) -> Iterator[int]:
+        """Yield the object that a name leads to, and the one whose method in C its attribute is.
+
+        Such an attribute is what a thread or a piece of work was given to call: ``self._target``.
+        """
+        address = self.address(name)
+        if address is None or self.objects is None:
+            return
+        yield address
+        given = self.objects.attribute(address, method, f"_Thread{method}")  # 2.7 mangles the name
+        is_in_c = given is not None and self.objects.is_a(given, "builtin_function_or_method")
+        if given and is_in_c and (own := self.objects.memory.word(given + _C_SELF)):
+            yield own
+
+    def joined(self, word: int) -> int | None:
+        """The Thread whose end a thread that sleeps on a word waits for."""
+        if self.objects is None:
+            return None
+        found = (one for one in threads.threads(self.objects) if self.slept_on(word) & {*one.join_words})
+        return next((one.address for one in found), None)
+
+    def places(self, address: int) -> int | None:
+        """How many may have a semaphore; None where it does not know that itself."""
+        if self.objects is None:
+            return None
+        number = self.objects.attribute(address, "_initial_value", "_BoundedSemaphore__initial_value")
+        return self.objects.integer(number)
 
     def _module_of(self, file: str) -> int | None:
         """The dictionary of the module that was loaded from a source file."""

@@ -14,7 +14,7 @@ from diag.collectors import maps
 from diag.collectors import process as processes
 from diag.collectors.pyobjects import locks, queues
 from diag.collectors.pyobjects.memory import Memory
-from diag.investigate import forked
+from diag.investigate import forked, live_frames
 from diag.model.facts import Evidence
 from diag.model.graph import Hold, Resource
 from diag.waits.scene import asked_at, at
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
     from diag.collectors.pyobjects import PyObjects
     from diag.investigate.inquiry import Inquiry
-    from diag.model.graph import Wait
+    from diag.model.graph import Actor, Wait
     from diag.model.snapshot import SeenThread
 
-_COUNT, _MOST = 32, 36  # offsets in SemLock: int count, int maxvalue
+_LAST, _COUNT, _MOST = 24, 32, 36  # offsets in SemLock: long last_tid, int count, int maxvalue
 _INNER = 4  # frames of multiprocessing between the user's line and the semaphore
 PAUSE = 0.05
 """Seconds between two reads of the counts: one may fall into the moment between taking and counting."""
@@ -50,7 +50,9 @@ def link(inquiry: Inquiry, group: Sequence[SeenThread]) -> dict[int, Wait]:
     if objects is None:
         return {}
     found = {}
-    for seen in waiting:
+    better = live_frames.add(inquiry, group[0].process.pid, [seen.stack for seen in waiting if seen.stack])
+    for each in waiting:
+        seen = replace(each, stack=better.get(each.stack.ident, each.stack)) if each.stack else each
         shared = _lock_of(inquiry, seen, objects)
         wait = _link(inquiry, seen, shared) if shared else None
         if wait:
@@ -117,9 +119,16 @@ def _link(inquiry: Inquiry, seen: SeenThread, shared: _Shared) -> Wait | None:
         resource=resource,
         words=f"waits for {name}{who}{at(seen.stack)}",
         where=asked_at(seen.stack),
-        holds=tuple(Hold(holder=inquiry.actor(pid), resource=resource) for pid in holders),
+        holds=tuple(Hold(holder=_owner(inquiry, pid, shared), resource=resource) for pid in holders),
         evidence=(*seen.wait.evidence, evidence),
     )
+
+
+def _owner(inquiry: Inquiry, pid: int, shared: _Shared) -> Actor:
+    """The thread of a holder that has taken the lock last: it is the one that counts it as its own."""
+    ident = Memory(inquiry.host, pid).word(shared.counts + _LAST)
+    stack = next((one for one in inquiry.stacks(pid) if one.ident == ident and one.tid), None)
+    return inquiry.actor(pid, stack.tid, asked_at(stack)) if stack else inquiry.actor(pid)
 
 
 def _family(inquiry: Inquiry, pid: int, shared: _Shared) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from diag.collectors import process as processes
 from diag.collectors import pyspy
 from diag.errors import DiagError
-from diag.investigate import lock_waits, moves, replaced_files
+from diag.investigate import lock_waits, moves, replaced_files, tasks
 from diag.investigate.databases import NOBODY, Access, Databases
 from diag.investigate.inquiry import Inquiry
 from diag.investigate.surroundings import Surroundings
@@ -159,9 +159,11 @@ def _snapshot(taken: Sequence[Sample]) -> Snapshot:
     threads = tuple(_seen(taken, thread, waits) for thread in last.threads.values())
     if last.inquiry.databases:
         threads = tuple(last.inquiry.databases.refine(threads))
+    looked = tasks.look(last.inquiry, threads)
     return Snapshot(
         processes=tuple(process for process in last.inquiry.processes.values() if process),
         threads=threads,
+        tasks=looked.tasks,
         waits=tuple(seen.wait for seen in threads if seen.wait and seen.wait.how is not How.RUNNING),
         gaps=_joined(last.inquiry.gaps),
     )

@@ -7,25 +7,36 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from diag.collectors import native_lock as native_locks
-from diag.investigate import forked, future_waits, old_imports, pool_waits, shared_locks
+from diag.investigate import (
+    context_managers,
+    forked,
+    future_waits,
+    live_frames,
+    old_imports,
+    pool_waits,
+    shared_locks,
+)
 from diag.investigate.lock_memory import LockMemory
-from diag.waits import native_lock, thread_lock
+from diag.waits import native_lock, thread_lock, thread_semaphore
 from diag.waits.python_locks import Primitive, held_by, wanted
 from diag.waits.thread_lock import Member, Scenery
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from diag.investigate.inquiry import Inquiry
     from diag.model.graph import Actor, Wait
     from diag.model.io import Asked
     from diag.model.snapshot import SeenThread
+    from diag.waits.python_locks import Name
     from diag.waits.python_locks.held import Held
     from diag.waits.python_locks.wanted import Wanted
 
     ThreadId = tuple[int, int]
 
-_RESULTS = frozenset({Primitive.FUTURE, Primitive.RESULT})
+_RESULTS = frozenset({Primitive.FUTURE, Primitive.FUTURES, Primitive.RESULT})
+_HELD = frozenset({Primitive.LOCK, Primitive.CALL, Primitive.SEMAPHORE})
+"""What somebody may hold, or what may turn out to be so."""
 _FUTEX = ("futex", "futex_wait")
 
 
@@ -95,17 +106,65 @@ def _python(
     """The waits for locks, threads, futures and notifications of Python."""
     kinds = {member.wanted.primitive for member in waiting if member.wanted}
     members = waiting
-    if kinds & {Primitive.LOCK, Primitive.THREAD, *_RESULTS}:
-        holds = Primitive.LOCK in kinds
-        members = [member for seen in group if (member := _member(inquiry, seen, asked, holds=holds))]
     memory = None
-    if kinds & {Primitive.LOCK, *_RESULTS}:
+    if kinds & (_HELD | _RESULTS):
         memory = LockMemory(inquiry, group[0].process.pid)
+    if memory is not None and kinds & _HELD:
+        members = [_of_call(member, memory) for member in _with_holds(inquiry, group, asked, memory)]
+        waiting = [member for member in members if member.wanted]
+    elif kinds & {Primitive.THREAD, *_RESULTS}:
+        members = [member for seen in group if (member := _member(inquiry, seen, asked))]
     waits = thread_lock.link(_scenery(members, waiting, memory, parent))
+    if memory is not None and Primitive.SEMAPHORE in kinds:
+        waits.update(thread_semaphore.link(members, waits, memory.address, memory.places))
     if memory is not None and memory.objects is not None and kinds & _RESULTS:
         waits.update(future_waits.link(members, waits, memory.objects))
         waits.update(pool_waits.link(inquiry, members, waits, memory.objects, parent))
     return waits
+
+
+def _of_call(member: Member, memory: LockMemory) -> Member:
+    """Tell what a method in C waits for, where memory knows whose it is: a queue, or a lock after all."""
+    wanted = member.wanted
+    if wanted is None or not member.word:
+        return member
+    if wanted.primitive is Primitive.LOCK and member.stack.at_exit:
+        joined = memory.joined(member.word)
+        return member._replace(wanted=wanted._replace(primitive=Primitive.THREAD, subject=joined))
+    if wanted.primitive is not Primitive.CALL:
+        return member
+    method = wanted.expression.partition("(")[0].rpartition(".")[2]
+    for address in (one for name in wanted.names for one in memory.behind(name, method)):
+        name: Name = ("object", address, "")
+        lock = memory.lock(name)
+        if lock is None or not memory.slept_on(member.word).intersection(lock.futex_words):
+            continue
+        if lock.kind == "simple-queue":
+            called = f"{lock.type}.get"
+            wanted = wanted._replace(primitive=Primitive.QUEUE, subject=address, expression=called)
+        elif lock.kind in ("lock", "rlock"):
+            wanted = wanted._replace(primitive=Primitive.LOCK, names=frozenset([name]))
+    return member._replace(wanted=wanted)
+
+
+def _with_holds(
+    inquiry: Inquiry, group: list[SeenThread], asked: Mapping[ThreadId, Asked], memory: LockMemory
+) -> list[Member]:
+    """All threads with what they hold: by the source, and by what memory says of those who hold or want."""
+    members = {
+        member.thread.tid: (seen, member)
+        for seen in group
+        if (member := _member(inquiry, seen, asked, holds=True))
+    }
+    telling = [member.stack for _, member in members.values() if member.held or member.wanted]
+    better = live_frames.add(inquiry, group[0].process.pid, telling)
+    found = []
+    for seen, member in members.values():
+        stack = better.get(member.stack.ident)
+        again = _member(inquiry, replace(seen, stack=stack), asked, holds=True) if stack else None
+        one = again or member
+        found.append(one._replace(held=tuple(context_managers.resolve(inquiry, memory, one.held))))
+    return found
 
 
 def _scenery(
@@ -124,7 +183,16 @@ def _scenery(
         owners=memory.owners(known.values(), [member.stack for member in members]),
         parked={member.word: memory.slept_on(member.word) for member in wanting if member.word},
         parent=parent,
+        dark=frozenset(_dark(members, memory)),
     )
+
+
+def _dark(members: list[Member], memory: LockMemory) -> Iterator[tuple[int, int]]:
+    """Yield the frames that hold something which memory, though it can be read, does not lead to."""
+    for member in members if memory.objects is not None else ():
+        for held in member.held:
+            if held.name is None or memory.address(held.name) is None:
+                yield member.thread.tid, held.frame
 
 
 def _word(seen: SeenThread) -> int | None:

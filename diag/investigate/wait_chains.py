@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from diag.model.graph import Wait
     from diag.model.snapshot import SeenThread
 
-CHAIN_RULES = frozenset(f"T{n:03}" for n in range(1, 11)) | frozenset(f"P{n:03}" for n in range(1, 6))
+CHAIN_RULES = frozenset(f"T{n:03}" for n in range(1, 12)) | frozenset(f"P{n:03}" for n in range(1, 6))
 """Rules that what may not be seen can blind."""
 
 

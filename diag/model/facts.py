@@ -111,6 +111,7 @@ class Frame(Fact, frozen=True, kw_only=True):
     native: bool = False
     entry: bool = False  # called from C: a signal handler, a callback, the outermost frame
     locals: tuple[Local, ...] = ()
+    entered: tuple[int, ...] = ()  # what its with statements will leave, outermost first; then leftovers
     library: str | None = None  # native frames of a core: the file their code lies in
     address: int = 0  # native frames of a core: of the instruction, or of the return to it
 
@@ -125,6 +126,12 @@ class Stack(Fact, frozen=True, kw_only=True):
     frames: tuple[Frame, ...]
     owns_gil: bool = False
     active: bool = False
+
+    @property
+    def at_exit(self) -> bool:
+        """Whether it is where a program that has come to its end waits for its threads."""
+        frame = next((frame for frame in self.frames if not frame.native), None)
+        return frame is not None and frame.function == "_shutdown" and frame.file.endswith("/threading.py")
 
 
 class Where(Fact, frozen=True, kw_only=True):

@@ -89,6 +89,11 @@ class SeenTask(Fact, frozen=True, kw_only=True):
     awaits: int = 0  # address of the future or task it waits for; of a greenlet: what will switch to it
     wait: Wait | None = None  # None: what it waits for comes from outside its loop, or could not be read
 
+    def without_locals(self) -> SeenTask:
+        """Take the variables out of its frames."""
+        frames = tuple(replace(frame, locals=()) for frame in self.stack.frames)
+        return replace(self, stack=replace(self.stack, frames=frames))
+
 
 class Chain(Fact, frozen=True, kw_only=True):
     """From one thread to what is at the end of all it waits for."""
@@ -149,7 +154,11 @@ class Snapshot(Fact, frozen=True, kw_only=True):
 
     def without_locals(self) -> Snapshot:
         """Take the variables out of every frame: they are shown only to who asks for them."""
-        return replace(self, threads=tuple(seen.without_locals() for seen in self.threads))
+        return replace(
+            self,
+            threads=tuple(seen.without_locals() for seen in self.threads),
+            tasks=tuple(task.without_locals() for task in self.tasks),
+        )
 
     def waits_of(self, actor: Actor) -> tuple[Wait, ...]:
         """What a thread waits for; for a whole process, what any of its threads waits for."""

@@ -28,7 +28,7 @@ class Site(Fact, frozen=True, kw_only=True):
 
     where: Where
     expression: str  # "self.lock", "FileLock(self.lock_file_name)", "fcntl.flock(f, LOCK_EX)"
-    how: str  # "with" | "call"
+    how: str  # "with" | "call" | "each" of a collection
     sure: Sure
     target: str = ""  # the expression of the lock itself: "self.lock", "f" of flock(f, ...)
     made: str = ""  # how the same function made it: "open(path)" for f

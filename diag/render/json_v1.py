@@ -13,11 +13,11 @@ from diag.render.escape import plain
 
 if TYPE_CHECKING:
     from diag.host import Host
-    from diag.model.facts import Evidence, Gap, Where
+    from diag.model.facts import Evidence, Gap, Stack, Where
     from diag.model.finding import Finding, Link
     from diag.model.graph import Actor, Hold, Resource, Wait
     from diag.model.report import Report
-    from diag.model.snapshot import Chain, Lock, SeenThread, Snapshot
+    from diag.model.snapshot import Chain, Lock, SeenTask, SeenThread, Snapshot
 
 Json = dict[str, Any]
 
@@ -42,6 +42,8 @@ def render(report: Report, host: Host, *, width: int, color: bool, verbose: bool
         "gaps": [_gap(gap) for gap in report.snapshot.gaps],
         report.view: _VIEWS[report.view](report.snapshot),
     }
+    if report.view == "stacks":
+        document["tasks"] = [_task(task) for task in report.snapshot.tasks]
     return msgspec.json.format(msgspec.json.encode(document), indent=2).decode() + "\n"
 
 
@@ -199,16 +201,7 @@ def _thread(seen: SeenThread) -> Json:
         "thread": (stack and stack.thread) or seen.thread.name,
         "state": seen.thread.state,
         "waits_for": seen.wait and _waits_for(seen.wait),
-        "frames": [
-            {
-                "function": frame.function,
-                "file": frame.file,
-                "line": frame.line,
-                "native": frame.native,
-                "locals": {local.name: local.value for local in frame.locals},
-            }
-            for frame in (stack.frames if stack else ())
-        ],
+        "frames": _frames(stack),
         "owns_gil": bool(stack and stack.owns_gil),
         "samples": seen.samples,
         "moved": seen.moved,
@@ -216,6 +209,29 @@ def _thread(seen: SeenThread) -> Json:
     if seen.process.container_pid is not None:
         fields["container_pid"] = seen.process.container_pid
     return fields
+
+
+def _frames(stack: Stack | None) -> list[Json]:
+    return [
+        {
+            "function": frame.function,
+            "file": frame.file,
+            "line": frame.line,
+            "native": frame.native,
+            "locals": {local.name: local.value for local in frame.locals},
+        }
+        for frame in (stack.frames if stack else ())
+    ]
+
+
+def _task(task: SeenTask) -> Json:
+    """One asyncio task or greenlet; ``waits_for`` is null where its loop alone will let it go on."""
+    return {
+        **_actor(task.actor),
+        "kind": task.kind,
+        "waits_for": task.wait and _waits_for(task.wait),
+        "frames": _frames(task.stack),
+    }
 
 
 def _why(snapshot: Snapshot) -> Json:

@@ -44,6 +44,10 @@ def section(snapshot: Snapshot, now: float, *, verbose: bool) -> Iterator[Render
     for group in alike(snapshot.threads):
         yield Text("")
         yield _group(group, several=len(by_process) > 1, verbose=verbose)
+    if snapshot.tasks:
+        from diag.render import terminal_tasks  # noqa: PLC0415 - it lays out frames as we do
+
+        yield from terminal_tasks.section(snapshot.tasks, verbose=verbose)
 
 
 def _processes(members: Sequence[Sequence[SeenThread]], *, verbose: bool) -> Iterator[Text]:
@@ -74,8 +78,8 @@ def _group(group: Sequence[SeenThread], *, several: bool, verbose: bool) -> Rend
     parts.extend(_people(group, several=several, verbose=verbose))
     stack = group[0].stack
     if stack and stack.frames:
-        frames = stack.frames if verbose else without_bootstrap(stack.frames)
-        parts.append(Padding(_frames(frames, verbose=verbose), (0, 0, 0, 4)))
+        shown = stack.frames if verbose else without_bootstrap(stack.frames)
+        parts.append(Padding(frames(shown, verbose=verbose), (0, 0, 0, 4)))
     return Group(*parts)
 
 
@@ -129,11 +133,12 @@ def _name(seen: SeenThread) -> str:
     return f"{name} ({seen.thread.tid})"
 
 
-def _frames(frames: Sequence[Frame], *, verbose: bool) -> RenderableType:
+def frames(shown: Sequence[Frame], *, verbose: bool) -> RenderableType:
+    """Lay out frames, the innermost first."""
     grid = Table.grid(padding=(0, 2))
     grid.add_column(overflow="fold")
     grid.add_column(overflow="fold")
-    for run in runs(frames):
+    for run in runs(shown):
         for frame in run.frames:
             grid.add_row(_function(frame), _place(frame, verbose=verbose))
         if run.times > 1:

@@ -28,6 +28,7 @@ FILES = {
     "T008": "import_deadlock",
     "T009": "task_deadlock",
     "T010": "lost_wakeup",
+    "T011": "shared_lock_cycle",
     "P001": "pipe_deadlock",
     "P002": "call_cycle",
     "P003": "no_peer",

@@ -94,6 +94,11 @@ CATALOGUE: tuple[Entry, ...] = (
         "a thread waits for a notification that nobody left can or will send",
     ),
     Entry(
+        "T011",
+        "shared-lock-cycle",
+        "processes wait for each other's shared locks (multiprocessing), or for each other to end, in a ring",
+    ),
+    Entry(
         "P001",
         "pipe-deadlock",
         "a process waits for its child, which waits to write the pipe nobody reads",

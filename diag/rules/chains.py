@@ -22,9 +22,13 @@ if TYPE_CHECKING:
 
     ThreadId = tuple[int, int]
 
-ANY_OF = frozenset({"pipe", "socket", "eventfd", "io", "queued-work", "task-semaphore", "any-task-end"})
+ANY_OF = frozenset(
+    {"pipe", "socket", "eventfd", "io", "queued-work", "thread-semaphore", "task-semaphore", "any-task-end"}
+)
 """Kinds of resource that any one of their holders can give."""
-IN_PROCESS = frozenset({"thread-lock", "module-lock", "thread", "native-lock", "future", "queued-work"})
+IN_PROCESS = frozenset(
+    {"thread-lock", "thread-semaphore", "module-lock", "thread", "native-lock", "future", "queued-work"}
+)
 """Kinds that threads of one process hold."""
 MESSAGES = frozenset({"pipe", "socket"})
 """Kinds through which processes send each other something."""

@@ -100,7 +100,21 @@ def causes(snapshot: Snapshot, *ends: End) -> Iterator[Cause]:
         key = (cause.end, *_members(cause))
         known = merged.get(key)
         merged[key] = _merge(known, cause) if known else cause
-    yield from (cause for cause in merged.values() if cause.end in ends)
+    yield from (_with_parents(snapshot, cause) for cause in merged.values() if cause.end in ends)
+
+
+def _with_parents(snapshot: Snapshot, cause: Cause) -> Cause:
+    """Add those who wait for one of the processes to end: they cannot go on before it does."""
+    members = {wait.waiter.pid for wait in (*cause.path, *cause.victims)} | {cause.hold.holder.pid}
+    parents = tuple(
+        wait
+        for wait in snapshot.waits
+        if wait.stuck
+        and wait.resource.kind == "child"
+        and wait.waiter.pid not in members
+        and any(hold.holder.pid in members for hold in wait.holds)
+    )
+    return replace(cause, victims=(*cause.victims, *parents)) if parents else cause
 
 
 def _stuck(snapshot: Snapshot) -> Iterator[Wait]:

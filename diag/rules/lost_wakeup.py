@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 CODE, SLUG = "T010", "lost-wakeup"
 _NOTIFIED = frozenset(
     {"event", "condition", "semaphore", "barrier", "queue", "full queue", "unfinished queue", "future"}
-)
+) | {"futures", "thread-lock"}  # a lock that no living thread has: its taker has ended, or has returned
 _FUTEX = ("futex", "futex_wait")
 _EPOLL = ("epoll_wait", "epoll_pwait")
 _PRIVATE = 0x80  # FUTEX_PRIVATE_FLAG: no other process can wake it
@@ -40,8 +40,10 @@ def check(snapshot: Snapshot) -> Iterator[Finding]:
             continue
         tasks = [task for task in snapshot.tasks if task.process.pid == process.pid]
         waits = [*_of_threads(threads), *_of_tasks(tasks)]
-        # One wait for an event is how a main program sleeps until it is killed.
-        if any(not _is_event(wait) for wait in waits) or len({wait.resource.key for wait in waits}) > 1:
+        # One wait for an event is how a main program sleeps until it is killed; not one that wants to end.
+        ends = any(seen.stack and seen.stack.at_exit for seen in threads)
+        several = any(not _is_event(wait) for wait in waits) or len({wait.resource.key for wait in waits}) > 1
+        if several or (waits and ends):
             yield _finding(process, threads, waits)
 
 

@@ -73,6 +73,9 @@ def hop(wait: Wait) -> str:
     """Say what a thread waits for and where: one step of a chain in words."""
     if wait.resource.kind in ("file-lock", "soft-lock"):
         return f"{verb(wait)} the {wait.resource.name}{at(wait.where)}"
+    for short, long in (("recv from ", "waits to receive from "), ("send to ", "waits to send to ")):
+        if wait.words.startswith(short):
+            return long + wait.words.removeprefix(short)
     return wait.words  # names its place itself
 
 

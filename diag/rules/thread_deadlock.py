@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from diag.rules.chains import Ring
 
 CODE, SLUG = "T001", "thread-deadlock"
-KINDS = chains.IN_PROCESS - {"queued-work", "module-lock"}  # those are T005 and T008
+# Threads may use a lock that processes share as well; queued work is T005, module locks are T008.
+KINDS = (chains.IN_PROCESS - {"queued-work", "module-lock"}) | {"shared-lock"}
 
 
 def check(snapshot: Snapshot) -> Iterator[Finding]:

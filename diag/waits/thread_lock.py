@@ -64,6 +64,7 @@ class Scenery(NamedTuple):
     owners: Mapping[int, int]  # such a word -> tid of the lock's owner; 0: no thread of this process
     parked: Mapping[int, frozenset[int]]  # futex word of a sleeping thread -> all that stands for its lock
     parent: Actor | None = None  # the process that this one was forked from, where that is proven
+    dark: frozenset[tuple[int, int]] = frozenset()  # (thread id, frame) that hold what memory cannot name
 
     def own(self, member: Member) -> frozenset[int]:
         """What stands for the lock that a thread sleeps for."""
@@ -75,7 +76,8 @@ def link(scenery: Scenery) -> dict[int, Wait]:
     found = {}
     for member in scenery.members:
         if member.wanted is not None and member.word is not None:
-            found[member.thread.tid] = _link(member, member.wanted, scenery)
+            wait = _link(member, member.wanted, scenery)
+            found[member.thread.tid] = replace(wait, waiter=member.actor)
     return found
 
 
@@ -84,7 +86,29 @@ def _link(member: Member, wanted: Wanted, scenery: Scenery) -> Wait:
         return _lock(member, wanted, scenery)
     if wanted.primitive is Primitive.THREAD:
         return _join(member, wanted, scenery)
+    if wanted.primitive is Primitive.CALL and (wait := _copied(member, wanted, scenery)):
+        return wait
     return _notification(member, wanted)
+
+
+def _copied(member: Member, wanted: Wanted, scenery: Scenery) -> Wait | None:
+    """A function in C of the only thread of a forked process: nobody here can end what it waits for."""
+    resource = _resource(member, "thread-lock", f"a lock or a signal inside {wanted.expression}")
+    hold = _left_locked(member, wanted, scenery, resource)
+    return _waits_for_copy(member, wanted, resource, hold) if hold else None
+
+
+def _waits_for_copy(member: Member, wanted: Wanted, resource: Resource, hold: Hold) -> Wait:
+    tail = f"{time_limit(member.asked)}{at(member.stack)}"
+    return replace(
+        member.wait,
+        resource=resource,
+        where=wanted.where,
+        words=f"waits for {resource.name}, which was locked already when its process was forked{tail}",
+        holds=(hold,),
+        certain=True,
+        evidence=(*member.wait.evidence, *hold.evidence),
+    )
 
 
 def _lock(member: Member, wanted: Wanted, scenery: Scenery) -> Wait:
@@ -99,12 +123,7 @@ def _lock(member: Member, wanted: Wanted, scenery: Scenery) -> Wait:
         hold = _left_locked(member, wanted, scenery, resource)
         if hold is None:
             return replace(wait, words=f"{words}{tail}")
-        return replace(
-            wait,
-            words=f"{words}, which was locked already when its process was forked{tail}",
-            holds=(hold,),
-            evidence=(*wait.evidence, *hold.evidence),
-        )
+        return _waits_for_copy(member, wanted, resource, hold)
     hold = _hold(owner, resource)
     if owner.member.thread.tid == member.thread.tid:
         wait = replace(
@@ -120,7 +139,7 @@ def _lock(member: Member, wanted: Wanted, scenery: Scenery) -> Wait:
 
 def _left_locked(member: Member, wanted: Wanted, scenery: Scenery, resource: Resource) -> Hold | None:
     """A lock that was copied by fork while a thread of the parent held it: that thread is not here."""
-    if scenery.parent is None or any(_inside(member, wanted, scenery)):
+    if scenery.parent is None or any(_inside(member, wanted, scenery)) or scenery.dark:
         return None
     pid = member.process.pid
     source, certain = f"py-spy dump --locals --pid {pid}", False
@@ -248,8 +267,10 @@ _WORDS = {
     Primitive.FULL_QUEUE: "room in a full queue",
     Primitive.QUEUE_JOIN: "all work of a queue to be done",
     Primitive.FUTURE: "the result of a future",
+    Primitive.FUTURES: "futures to be done",
     Primitive.RESULT: "a result of a pool",
     Primitive.WORK: "work for its pool",
+    Primitive.CALL: "a lock or a signal in its own process",
 }
 _IDLE = (Primitive.QUEUE, Primitive.WORK)
 
@@ -257,11 +278,13 @@ _IDLE = (Primitive.QUEUE, Primitive.WORK)
 def _notification(member: Member, wanted: Wanted) -> Wait:
     """Something that any other thread may do: who will, nothing tells."""
     name = _WORDS[wanted.primitive]
+    is_call = wanted.primitive in (Primitive.CALL, Primitive.QUEUE)
+    through = f" in {wanted.expression}" if is_call and wanted.expression else ""
     subject = f"{wanted.subject:x}" if wanted.subject is not None else f"word-{member.word:x}"
     resource = Resource(
         kind=wanted.primitive.value, key=f"{wanted.primitive.value}:{member.process.pid}:{subject}", name=name
     )
     how = How.IDLE if wanted.primitive in _IDLE and member.wait.how is How.BLOCKED else member.wait.how
     idle = "idle: " if how is How.IDLE else ""
-    words = f"{idle}waits for {name}{time_limit(member.asked)}{at(member.stack)}"
+    words = f"{idle}waits for {name}{through}{time_limit(member.asked)}{at(member.stack)}"
     return replace(member.wait, resource=resource, how=how, words=words, where=wanted.where)

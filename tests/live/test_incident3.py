@@ -123,6 +123,18 @@ def test_why_of_the_newcomer_names_the_worker_that_waits_for_itself(python: str,
 
 
 @on_pythons("2.7", "3.13")
+def test_why_of_the_parent_names_the_worker_that_it_cannot_end(python: str, tmp_path: Path) -> None:
+    with incident(python, tmp_path) as seen:
+        answer = diag("why", seen.service)
+        finding = answer.found("L001", seen.culprit)
+        assert answer.codes == ["L001"], answer
+        assert {seen.service, *seen.workers} - {seen.culprit} <= {
+            victim["pid"] for victim in finding["victims"]
+        }
+        assert str(seen.service) in finding["summary"]
+
+
+@on_pythons("2.7", "3.13")
 def test_all_who_wait_and_the_one_who_holds_are_listed(python: str, tmp_path: Path) -> None:
     with incident(python, tmp_path) as seen:
         answer = diag("locks", seen.lock)

@@ -129,7 +129,8 @@ def test_a_recording_says_the_same(python: str, tmp_path: object) -> None:
 
 def test_source_that_cannot_be_read_is_said(python: str) -> None:
     code = (
-        "import threading\nlock = threading.Lock()\nlock.acquire()\n"
+        "import signal, threading\nlock = threading.Lock()\nlock.acquire()\n"
+        "signal.signal(signal.SIGUSR1, lambda *_: lock.release())\n"
         "print('ready', flush=True)\nlock.acquire()\n"
     )
     with started([python, "-c", code]) as (process, _):

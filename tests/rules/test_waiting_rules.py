@@ -125,6 +125,10 @@ STOPPED = (
     seen(PARENT, wait(1, 1, PIPE_READ, actor(2))),
     seen(CHILD, wait(2, 2, resource("stopped", "2"))),
 )
+SHARED = (
+    seen(PARENT, wait(1, 1, resource("child", "2"), actor(2))),
+    seen(CHILD, wait(2, 2, resource("shared-lock", "/dev/shm/sem.x"), actor(1, 1))),
+)
 CASES = {
     "T001": (ABBA, busy(ABBA)),
     "T002": (ALONE, timed(ALONE)),
@@ -143,6 +147,7 @@ CASES = {
         (seen(ONE, wait(1, 1, PIPE_READ), USER),),
     ),
     "T008": (IMPORT, busy(IMPORT)),
+    "T011": (SHARED, busy(SHARED)),
     "P001": (FULL, busy(FULL)),
     "P002": (CALLS, busy(CALLS)),
     "P004": (UNSERVED, busy(UNSERVED)),

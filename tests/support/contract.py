@@ -179,6 +179,12 @@ class Stack(Thread, kw_only=True):
     samples: Natural
 
 
+class Task(Actor, kw_only=True):
+    kind: Literal["task", "greenlet"]
+    waits_for: WaitsFor | None
+    frames: list[Frame]
+
+
 class Doing(Thread, kw_only=True):
     how: str | None
     where: Where | None
@@ -310,6 +316,7 @@ class Report(Strict, kw_only=True):
     gaps: list[Gap]
     locks: list[Lock] | UnsetType = UNSET
     stacks: list[Stack] | UnsetType = UNSET
+    tasks: list[Task] | UnsetType = UNSET  # beside stacks
     why: Why | UnsetType = UNSET
     scan: Scan | UnsetType = UNSET
     segfaults: Crashes | UnsetType = UNSET

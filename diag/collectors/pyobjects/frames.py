@@ -62,15 +62,14 @@ def generator_frame(reader: Reader, address: int) -> Frame | None:
 def awaited_by(reader: Reader, frame: Frame) -> int | None:
     """Find what a suspended frame awaits: the value on top of its stack; None when the stack is empty."""
     layout, memory = reader.layout, reader.memory
+    bottom = stack_of(reader, frame)
     if layout.version < (3, 10):
-        top, bottom = memory.word(frame.address + layout.frame_top), _stack_of(reader, frame)
+        top = memory.word(frame.address + layout.frame_top)
     elif layout.version == (3, 10):
-        depth, bottom = memory.int32(frame.address + layout.frame_top), _stack_of(reader, frame)
+        depth = memory.int32(frame.address + layout.frame_top)
         top = bottom + 8 * depth if bottom and depth is not None and 0 <= depth < 1 << 16 else None
     else:
         base = frame.address + layout.frame_locals
-        count = memory.int32(frame.code + layout.code_slots)
-        bottom = base + 8 * count if count is not None else None
         if layout.parking:  # 3.14: a pointer
             top = memory.word(frame.address + layout.frame_top)
         else:
@@ -81,8 +80,14 @@ def awaited_by(reader: Reader, frame: Frame) -> int | None:
     return (memory.word(top - 8) or 0) & ~7 or None
 
 
-def _stack_of(reader: Reader, frame: Frame) -> int | None:
-    return reader.memory.word(frame.address + reader.layout.frame_stack)
+def stack_of(reader: Reader, frame: Frame) -> int | None:
+    """Where the value stack of a frame begins."""
+    layout = reader.layout
+    if layout.has_frame_object:
+        return reader.memory.word(frame.address + layout.frame_stack)
+    count = reader.memory.int32(frame.code + layout.code_slots)
+    in_reason = count is not None and 0 <= count < 1 << 16
+    return frame.address + layout.frame_locals + 8 * (count or 0) if in_reason else None
 
 
 def chain(reader: Reader, address: int) -> tuple[tuple[TaskFrame, ...], int | None]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from diag.collectors.pyobjects import frames, threads
+from diag.collectors.pyobjects import entered, frames, threads
 from diag.host import redact
 from diag.model.facts import Frame, Local, Stack
 
@@ -102,6 +102,7 @@ def _frames(objects: PyObjects, top: int) -> Iterator[Frame]:
                 Local(name=name, value=_shown(objects, name, address), address=address)
                 for name, address in each.locals
             ),
+            entered=entered.entered(objects, frame),
         )
 
 

@@ -2,8 +2,20 @@
 
 from diag.waits.lock_sites.asking import asking
 from diag.waits.lock_sites.doing import doing, signaller
-from diag.waits.lock_sites.held import held
+from diag.waits.lock_sites.held import each_taken, held, taken_by
 from diag.waits.lock_sites.reentry import handler_between
 from diag.waits.lock_sites.retaken import holding, retaken
+from diag.waits.lock_sites.watching import watching
 
-__all__ = ["asking", "doing", "handler_between", "held", "holding", "retaken", "signaller"]
+__all__ = [
+    "asking",
+    "doing",
+    "each_taken",
+    "handler_between",
+    "held",
+    "holding",
+    "retaken",
+    "signaller",
+    "taken_by",
+    "watching",
+]

@@ -11,7 +11,7 @@ from diag.waits.lock_sites.expressions import resolve, speaks_of_lock, with_item
 from diag.waits.lock_sites.named import addresses_in, fds_in, files_in, own_type, paths_in
 from diag.waits.lock_sites.places import is_own, is_stdlib, lock_module, package
 from diag.waits.lock_sites.reentry import interrupts
-from diag.waits.lock_sites.syntax import line_of, locate, text_of
+from diag.waits.lock_sites.syntax import line_of, locate, on_line, text_of
 from diag.waits.lock_sites.words import calls, is_lock_method, is_lock_word, lock_of, names_lock, split, takes
 
 if TYPE_CHECKING:
@@ -142,31 +142,32 @@ def _asked_at(frames: tuple[Frame, ...], asker: int, found: Found, source: Sourc
     if position is None:
         return "", ""
     callee = frames[asker - 1] if asker else None
-    node = _asking_node(frames[asker], _statement(position, callee), callee)
+    node = _asking_node(frames[asker], _statements(frames[asker], position, callee), callee)
     call = next(calls(node), None)
     if call is not None and call.node == node and takes(call):
         return text_of(node), lock_of(call) if call.target else text_of(node)
     return text_of(node), text_of(node)
 
 
-def _statement(position: Position, callee: Frame | None) -> Node:
-    """The statement at a line; of ``with lock: work()`` on one line the one that enters the callee."""
+def _statements(frame: Frame, position: Position, callee: Frame | None) -> list[Node]:
+    """The statements at a line; of ``with lock: work()`` on one line the one that enters the callee."""
     if callee is not None and callee.function.rpartition(".")[2] in _ENTERS:
-        for step in position.steps[-2:]:
-            if step.statement.type == "with_statement":
-                return step.statement
-    return position.steps[-1].statement
+        for step in reversed(position.steps[-2:]):
+            if step.statement.type == "with_statement" and line_of(step.statement) == frame.line:
+                return [step.statement]
+    return on_line(position, frame.line)
 
 
-def _asking_node(frame: Frame, statement: Node, callee: Frame | None) -> Node:
-    if statement.type == "with_statement" and (item := item_at(frame, statement, callee)) is not None:
+def _asking_node(frame: Frame, statements: list[Node], callee: Frame | None) -> Node:
+    last = statements[-1]
+    if last.type == "with_statement" and (item := item_at(frame, last, callee)) is not None:
         return item
-    found = [call for part in running_parts(statement) for call in calls(part)]
+    found = [call for one in statements for part in running_parts(one) for call in calls(part)]
     called = callee.function.rpartition(".")[2] if callee else ""
     for call in found:
         if call.name == called or takes(call):
             return call.node
-    return found[0].node if found else statement
+    return found[0].node if found else last
 
 
 def _kind(found: Found, seen: tuple[Frame, ...]) -> str:

@@ -15,8 +15,8 @@ from diag.waits.lock_sites.polling import (
     passes_through,
     retries_what_it_is_given,
 )
-from diag.waits.lock_sites.syntax import inside, line_of, locate, text_of
-from diag.waits.lock_sites.words import calls, names_lock, says_take, split, takes
+from diag.waits.lock_sites.syntax import inside, line_of, locate, on_line, text_of
+from diag.waits.lock_sites.words import calls, names_lock, says_pause, says_take, takes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,9 +30,6 @@ _REACH = 8
 _NEAR = 3
 """Frames in which a lock's own method is looked for by its name alone."""
 
-_SLEEPS = frozenset(
-    {"sleep", "wait", "select", "poll", "pause", "nap", "delay", "nanosleep", "usleep", "backoff"}
-)
 _THREADING = ("/threading.py", "/multiprocessing/synchronize.py")
 _NOT_BLOCKING = ("LOCK_NB", "NON_BLOCKING", "F_SETLK,", "blocking=False", "block=False", "timeout=0")
 
@@ -68,7 +65,7 @@ def _blocked(frame: Frame, inner: int, sources: Mapping[str, Source]) -> Found |
     if position is None or source is None or _is_threading(frame):
         return None
     statement = position.steps[-1].statement
-    for part in running_parts(statement):
+    for part in (part for one in on_line(position, frame.line) for part in running_parts(one)):
         for attempt in attempts(part, source):
             call = next(calls(attempt.node)) if attempt.node is not None else None
             if call is None or not takes(call):
@@ -154,11 +151,11 @@ def _sleeps(frame: Frame, position: Position) -> bool:
     if _is_sleep(frame):
         return True
     parts = running_parts(position.steps[-1].statement)
-    return any(_SLEEPS.intersection(split(call.name)) for part in parts for call in calls(part))
+    return any(says_pause(call.name) for part in parts for call in calls(part))
 
 
 def _is_sleep(frame: Frame) -> bool:
-    return bool(_SLEEPS.intersection(split(frame.function.rpartition(".")[2])))
+    return says_pause(frame.function.rpartition(".")[2])
 
 
 def _is_generator(position: Position) -> bool:

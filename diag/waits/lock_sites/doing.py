@@ -16,6 +16,8 @@ from diag.waits.lock_sites.words import calls, first_argument
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from tree_sitter import Node
+
     from diag.model.facts import Frame, Stack
     from diag.model.source import Source
     from diag.waits.lock_sites.words import Call
@@ -79,6 +81,11 @@ def _may_hit(call: Call, frame: Frame, child_pids: frozenset[int]) -> bool:
 def sends(call: Call) -> bool:
     """Whether a call sends a signal; ``kill(pid, 0)`` only asks whether the process exists."""
     return call.name in _SENDS and not call.arguments.replace(" ", "").endswith(",0")
+
+
+def sends_signals(node: Node, source: Source) -> bool:
+    """Whether a piece of code sends signals, itself or by a function of the same source."""
+    return any(sends(call) or call.name in _senders(source.text) for call in calls(node))
 
 
 @lru_cache(maxsize=64)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from diag.model.facts import Where
 from diag.model.source import Site, Sure
 from diag.waits.lock_sites.expressions import (
@@ -18,10 +20,13 @@ from diag.waits.lock_sites.named import own_type
 from diag.waits.lock_sites.polling import failed_attempt
 from diag.waits.lock_sites.syntax import (
     blocks,
+    functions,
     line_of,
     locate,
+    parse,
     statements,
     text_of,
+    within,
 )
 from diag.waits.lock_sites.words import (
     calls,
@@ -63,6 +68,67 @@ def held(frame: Frame, source: Source | None, callee: Frame | None = None) -> tu
 def enclosing(frame: Frame, source: Source | None, callee: Frame | None = None) -> tuple[Site, ...]:
     """List the same and every other ``with`` around the line, whatever it is called."""
     return tuple(site for site, _ in _sites(frame, source, callee))
+
+
+def each_taken(frame: Frame, source: Source | None) -> tuple[Site, ...]:
+    """List the loops that take every lock of a collection: ``for lock in locks: lock.acquire()``.
+
+    ``Site.target`` is the collection. Where the loop still runs, ``address`` is that of its variable: only
+    what comes before it is held.
+    """
+    position = locate(frame, source)
+    found: dict[str, Site] = {}
+    for step in position.steps if position and source else ():
+        block = step.statement.parent
+        for loop in statements(block) if block is not None else ():
+            if loop.type != "for_statement" or loop.start_byte > step.statement.start_byte:
+                continue
+            name, each = (text_of(loop.child_by_field_name(field)) for field in ("left", "right"))
+            made = [call for call in calls(loop) if lock_of(call) == name]
+            took = next((call for call in made if takes(call)), None)
+            if any(map(frees, made)):
+                found.pop(each, None)
+            elif took is not None and source is not None:
+                local, _ = resolve(frame, name)
+                at = local.address if local and loop == step.statement else None
+                site = _site(frame, source, each, took.node, "each", "")
+                found[each] = replace(site, address=at)
+    return tuple(found.values())
+
+
+def taken_by(source: Source, function: str, line: int) -> tuple[str, ...]:
+    """List the attributes of ``self`` that a method takes and does not release: "_lock".
+
+    ``line``: its first, as the code object has it. A method of the same class that it calls counts as well.
+    """
+    root = parse(source.text)
+    found = [*functions(root)] if root is not None else []
+    method = next((each for each in found if _begins_at(each, function, line)), None)
+    own = method.parent.parent if method is not None and method.parent is not None else None
+    beside = [each for each in found if own is not None and within(each, own)]
+    return tuple(dict.fromkeys(_left_taken(method, beside))) if method is not None else ()
+
+
+def _begins_at(function: Node, name: str, line: int) -> bool:
+    first = (
+        function.parent if function.parent and function.parent.type == "decorated_definition" else function
+    )
+    named = text_of(function.child_by_field_name("name"))
+    return named == name and first.start_point.row + 1 <= line <= function.start_point.row + 1
+
+
+def _left_taken(method: Node, beside: list[Node], depth: int = 2) -> Iterator[str]:
+    made = list(calls(method))
+    freed = {lock_of(call) for call in made if frees(call)}
+    for call in made:
+        if call.target == "self" and depth:
+            for other in beside:
+                if text_of(other.child_by_field_name("name")) == call.name and other != method:
+                    yield from _left_taken(other, beside, depth - 1)
+        elif (takes(call) or call.name == "__enter__") and lock_of(call) not in freed:
+            head, _, path = call.target.partition(".")
+            if head == "self" and path and path.replace(".", "").replace("_", "").isalnum():
+                yield path
 
 
 def _sites(frame: Frame, source: Source | None, callee: Frame | None) -> Iterator[tuple[Site, bool]]:

@@ -175,6 +175,14 @@ def text_of(node: Node | None, limit: int = 120) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
+def on_line(position: Position, line: int) -> list[Node]:
+    """The statements of the innermost block that a line is part of: ``take(); work()`` are two."""
+    inner = position.steps[-1].statement
+    beside = statements(inner.parent) if inner.parent is not None else [inner]
+    found = [one for one in beside if one.start_point.row < line <= one.end_point.row + 1]
+    return found if inner in found else [inner]
+
+
 def line_of(node: Node) -> int:
     """The line a node starts on, counted from 1."""
     return node.start_point.row + 1

@@ -32,6 +32,9 @@ _TAKES = frozenset(
     """.split()  # noqa: SIM905 - easier to read and to add to
 )
 """Words that go with "lock" when a name says that it takes the lock."""
+_SLEEPS = frozenset(
+    {"sleep", "wait", "select", "poll", "pause", "nap", "delay", "nanosleep", "usleep", "backoff"}
+)
 _LOCKING = frozenset({"flock", "lockf", "locking", "lockfileex"})
 _MAKING = frozenset({"link", "symlink", "mkdir"})
 
@@ -79,6 +82,11 @@ def is_lock_method(name: str) -> bool:
     words = split(name)
     about = _TAKES.union(("acquire", "acquires"))
     return says_take(name) and all(is_lock_word(word) or word in about for word in words)
+
+
+def says_pause(name: str) -> bool:
+    """Whether a function's name says that it lets time pass."""
+    return bool(_SLEEPS.intersection(split(name)))
 
 
 def says_free(name: str) -> bool:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from diag.waits.lock_sites.held import enclosing
+from diag.waits.lock_sites.held import each_taken, enclosing
 from diag.waits.lock_sites.named import own_type
 from diag.waits.python_locks.names import Name, name_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from diag.model.facts import Frame, Stack
     from diag.model.source import Site, Source
@@ -33,15 +33,32 @@ def held_by(stack: Stack, sources: Mapping[str, Source]) -> tuple[Held, ...]:
     """
     waits = _waiting_condition(stack.frames)
     found = [
-        Held(n, site, name_of(stack.frames[n], site.target))
+        Held(n, site, name)
         for n, frame in enumerate(stack.frames)
         if not frame.native
-        for site in reversed(enclosing(frame, sources.get(frame.file), stack.frames[n - 1] if n else None))
+        for site, name in _named(frame, sources.get(frame.file), stack.frames[n - 1] if n else None)
     ]
     if waits is None:
         return tuple(found)
     released = _released(found, stack.frames, waits)
     return tuple(held for held in found if held is not released)
+
+
+def _named(frame: Frame, source: Source | None, callee: Frame | None) -> Iterator[tuple[Site, Name | None]]:
+    """Yield the sites of one frame, the innermost first, with what their locks are known by.
+
+    What memory says was entered goes before the expression in the source, which may be ``locks[key]``.
+    """
+    sites = enclosing(frame, source, callee)
+    entered = iter(frame.entered)
+    found = []
+    for site in sites:
+        own = next(entered, None) if site.how == "with" else None
+        if own and site.address not in (None, own):  # another with has left it there: none is to be trusted
+            entered, own = iter(()), None
+        found.append((site, ("object", own, "") if own else name_of(frame, site.target)))
+    yield from reversed(found)
+    yield from ((site, name_of(frame, site.target)) for site in each_taken(frame, source))
 
 
 def is_threading(frame: Frame) -> bool:

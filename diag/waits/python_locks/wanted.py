@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -11,6 +12,7 @@ from diag.model.facts import Where
 from diag.waits.lock_sites import asking
 from diag.waits.lock_sites.named import own_type
 from diag.waits.lock_sites.places import is_stdlib
+from diag.waits.lock_sites.words import says_take
 from diag.waits.python_locks.names import Name, is_plain, name_of
 from diag.waits.scene import is_library
 
@@ -34,8 +36,10 @@ class Primitive(str, Enum):
     QUEUE_JOIN = "unfinished queue"  # for all its work to be done
     THREAD = "thread"  # to end
     FUTURE = "future"
+    FUTURES = "futures"  # some or all of several
     RESULT = "result"  # of multiprocessing.Pool
     WORK = "work"  # an idle worker of a pool
+    CALL = "call"  # a function in C that waits by itself: SimpleQueue.get, or what memory cannot name
 
 
 class Wanted(NamedTuple):
@@ -43,8 +47,8 @@ class Wanted(NamedTuple):
 
     primitive: Primitive
     where: Where  # the user's line
-    expression: str  # of a lock: what stands there
-    names: frozenset[Name]  # of a lock: what its holder may know it by
+    expression: str  # of a lock: what stands there; of a call: all of it; of futures: "any" will do
+    names: frozenset[Name]  # of a lock: what its holder may know it by; of a call: whose method it is
     subject: int | None  # address of the object waited for, where a frame's self names it
     frame: int  # index of the outermost frame that belongs to the waiting itself
     by_with: bool = False  # of a lock: it is entered by a with statement, which releases it again
@@ -67,8 +71,13 @@ _BY_FUNCTION = {
     ("queue.py", "join"): Primitive.QUEUE_JOIN,
     ("_base.py", "result"): Primitive.FUTURE,
     ("_base.py", "exception"): Primitive.FUTURE,
+    ("_base.py", "wait"): Primitive.FUTURES,
+    ("_base.py", "as_completed"): Primitive.FUTURES,
     ("thread.py", "_worker"): Primitive.WORK,
 }
+_PENDING = ("not_done", "pending", "fs")
+"""Variables of wait() and as_completed() that hold the futures which are not done."""
+_ANY = "any"
 _LEAVES = (Primitive.CONDITION, Primitive.THREAD, Primitive.WORK)
 """What sleeps itself; the others do so by way of a condition."""
 _BASES = {
@@ -77,6 +86,9 @@ _BASES = {
     "Timer": "Thread",
     "_MainThread": "Thread",
 }
+
+
+_METHOD = re.compile(r"([A-Za-z_][\w.]*)\.([A-Za-z_]\w*)\(")
 
 
 def wanted(stack: Stack, sources: Mapping[str, Source]) -> Wanted | None:
@@ -101,8 +113,12 @@ def _primitive(frames: tuple[Frame, ...], inner: int) -> Wanted | None:
     if found is None:
         return None
     primitive, n = found
-    subject = next((local.address for local in frames[n].locals if local.name == "self"), None)
-    return Wanted(primitive, _user_line(frames, n), "", frozenset(), subject, n)
+    own = _PENDING if primitive is Primitive.FUTURES else ("self",)
+    known = {local.name: local for local in frames[n].locals}
+    subject = next((known[name].address for name in own if name in known), None)
+    any_of = "return_when" not in known or "ALL_COMPLETED" not in known["return_when"].value
+    expression = _ANY if primitive is Primitive.FUTURES and any_of else ""
+    return Wanted(primitive, _user_line(frames, n), expression, frozenset(), subject, n)
 
 
 def _of(frame: Frame) -> Primitive | None:
@@ -152,6 +168,11 @@ def _lock(stack: Stack, sources: Mapping[str, Source]) -> Wanted | None:
             names.add(name)
     expression = _in_words(stack, ask, first.target if first else "")
     by_with = _is_with(stack.frames[ask.asker], sources) or _is_with(stack.frames[ask.inner], sources)
+    call = _METHOD.match(ask.expression) if ask.inner == ask.asker and not by_with else None
+    if call and not says_take(call[2]):
+        own = name_of(stack.frames[ask.asker], call[1])
+        known = frozenset([own] if own else [])
+        return Wanted(Primitive.CALL, ask.where, ask.expression, known, None, ask.asker)
     return Wanted(Primitive.LOCK, ask.where, expression, frozenset(names), None, ask.asker, by_with)
 
 
