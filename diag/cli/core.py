@@ -7,9 +7,9 @@ import click
 from diag.cli.common import bar, finish, host_for, output_options, progress
 from diag.render import renderer
 
-FAMILIES = ("T001", "T002", "T003", "T004", "T005", "T008", "T009", "L", "C")
-"""Rules that one instant can answer: rings, and crashes; how long something lasts, no core tells. Those of
-file locks are blind where a thread waits for one."""
+FAMILIES = ("T001", "T002", "T003", "T004", "T005", "T006", "T007", "T008", "T009", "L", "C")
+"""Rules that one instant can answer: rings, and crashes. How long something lasts, no core tells: T006 and
+T007 are blind where it would matter, and those of file locks where a thread waits for one."""
 
 
 @click.command(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from diag.investigate.wait_chains import CHAIN_RULES
 from diag.model.facts import Gap
+from diag.rules.blocked_event_loop import loop_around
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from diag.model.core import CoreImage
     from diag.model.snapshot import SeenThread
 
-FILE_RULES = frozenset(f"L{n:03}" for n in range(1, 9))
 CRASH_RULES = frozenset({"C001", "C002", "C004", "C005", "C006", "C010"})
 
 
@@ -45,25 +45,36 @@ def of_core(image: CoreImage) -> Iterator[Gap]:
     )
 
 
-def of_waits(threads: Iterable[SeenThread]) -> Iterator[Gap]:
-    """Say of a thread that waits for a file lock that a core cannot tell who has it."""
+def of_moments(threads: Iterable[SeenThread]) -> Iterator[Gap]:
+    """Say of what only counts when it lasts that a core shows one moment."""
+    threads = tuple(threads)
+    several = sum(seen.stack is not None for seen in threads) > 1
     for seen in threads:
-        call = seen.thread.syscall
-        if call is None or seen.wait is None or call.name not in _OUTSIDE:
+        wait = seen.wait
+        if wait is None or seen.stack is None or wait.resource.kind in _AT_WORK:
             continue
-        if call.name == "fcntl" and call.arguments[1] not in _LOCKS:
-            continue
-        yield Gap(
-            source=f"thread {seen.thread.tid}",
-            hides=f"who holds what it {seen.wait.words}",
-            reason="a core holds no table of file locks and no descriptors",
-            hint="look at the next one while it lives: diag locks, diag why PID",
-            blinds=FILE_RULES,
-        )
+        who = f"thread {seen.thread.tid}"
+        if several and seen.stack.owns_gil and seen.thread.syscall is not None:
+            yield Gap(
+                source=who,
+                hides=f"whether it kept the interpreter lock (GIL) for long: it {wait.words}, and has it",
+                reason="a core shows one moment",
+                hint="take another core a moment later, or look at the next one while it lives: diag why PID",
+                blinds=frozenset({"T007"}),
+            )
+        if loop := loop_around(seen.stack.frames):
+            yield Gap(
+                source=who,
+                hides=f"whether it held up its event loop ({loop}) for long: in a callback it {wait.words}",
+                reason="a core shows one moment",
+                hint="take another core a moment later, or look at the next one while it lives: diag why PID",
+                blinds=frozenset({"T006"}),
+            )
 
 
-_OUTSIDE = frozenset({"flock", "fcntl"})
-_LOCKS = (7, 38)  # F_SETLKW, F_OFD_SETLKW: include/uapi/asm-generic/fcntl.h
+_AT_WORK = frozenset(
+    {"cpu", "gil", "epoll", "io_uring", "unknown", "ended", "stopped", "traced", "frozen", "collect"}
+)
 
 
 def unread(view: CoreView, image: CoreImage) -> Iterator[Gap]:

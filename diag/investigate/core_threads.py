@@ -18,6 +18,7 @@ from diag.model import signals
 from diag.model.facts import Gap, Stack
 from diag.model.graph import Actor, How
 from diag.model.snapshot import SeenTask, SeenThread, Snapshot
+from diag.waits.file_lock import blocked_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,15 +36,20 @@ def look(view: CoreView, image: CoreImage, unwound: Callable[[], Natives]) -> Sn
     """Describe all threads; ``unwound`` waits for the C frames, which others are reading meanwhile."""
     inquiry = _Inquiry(view, image)
     graph = LockGraph(inquiry, LockFiles(inquiry.host, (), ()))
-    seen = implicated.look(inquiry, graph, [image.pid], most=1)
-    looked = tasks.look(inquiry, seen)
+    looked = tasks.look(inquiry, implicated.look(inquiry, graph, [image.pid], most=1))
     died = None
     if not signals.is_snapshot(image.signal):
         from diag.investigate import core_death  # noqa: PLC0415 - loads only when used
 
         died = core_death.Death(view, image)
     natives = _with_gil(inquiry, image, unwound())
-    threads = tuple(_with_natives(_at_one_instant(one), natives) for one in looked.threads)
+    seen = list(looked.threads)
+    lock_gaps: list[Gap] = []
+    if any(one.thread.syscall and blocked_in(one.thread.syscall) for one in seen):
+        from diag.investigate import core_locks  # noqa: PLC0415 - loads only when used
+
+        seen, lock_gaps = core_locks.named(inquiry, image.pid, seen)
+    threads = tuple(_with_natives(_at_one_instant(one), natives) for one in seen)
     waiting = tuple(_at_one_instant(one) for one in looked.tasks)
     waits = [one.wait for one in threads] + [one.wait for one in waiting]
     snapshot = Snapshot(
@@ -53,7 +59,8 @@ def look(view: CoreView, image: CoreImage, unwound: Callable[[], Natives]) -> Sn
         tasks=waiting,
         gaps=(
             *core_gaps.of_core(image),
-            *core_gaps.of_waits(threads),
+            *lock_gaps,
+            *core_gaps.of_moments(threads),
             *inquiry.gaps,
             *natives.gaps,
             *unread_sources(inquiry, threads),

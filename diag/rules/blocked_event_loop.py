@@ -49,18 +49,20 @@ _CURES = {
 
 def check(snapshot: Snapshot) -> Iterator[Finding]:
     """A thread sleeps below the frame in which an event loop runs its callbacks, and not in its selector."""
+    if snapshot.core is not None:
+        return  # it shows one moment, which a gap says
     graph = chains.Graph(snapshot)
     for seen in snapshot.threads:
         wait = seen.wait
         if wait is None or not wait.stuck or seen.stack is None or wait.resource.kind in _IDLE_KINDS:
             continue
         held = seen.held_loop
-        loop = held.kind if held else _loop(seen.stack.frames)
+        loop = held.kind if held else loop_around(seen.stack.frames)
         if loop:
             yield _finding(graph, wait, loop, (held.evidence,) if held else ())
 
 
-def _loop(frames: Sequence[Frame]) -> str | None:
+def loop_around(frames: Sequence[Frame]) -> str | None:
     """The loop that a stack is a callback of; None when it sleeps in its own selector."""
     inner = next((frame for frame in frames if not frame.native), None)
     if inner is None or inner.file.endswith(_IDLE_FILES):

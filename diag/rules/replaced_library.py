@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 from diag.model.facts import Evidence
 from diag.model.finding import Confidence, Finding, Library, Severity
 from diag.model.graph import Actor
+from diag.rules import core_causes, core_code
 from diag.rules import crash_causes as causes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from diag.model.code import CodePlace, ReplacedFile
+    from diag.model.core import CoreImage, CoreModule
     from diag.model.crash import CrashGroup
     from diag.model.snapshot import Snapshot
 
@@ -26,6 +28,8 @@ def check(snapshot: Snapshot) -> Iterator[Finding]:
     """Code was replaced on disk below a program that runs it, or after a program that crashed in it."""
     for pid in dict.fromkeys(file.pid for file in snapshot.replaced_files):
         yield _running(tuple(file for file in snapshot.replaced_files if file.pid == pid))
+    if snapshot.core and snapshot.fault:
+        yield from _of_core(snapshot, snapshot.core)
     crashed = [
         group for group in snapshot.crash_groups if group.code and (group.code.replaced or group.code.users)
     ]
@@ -33,6 +37,46 @@ def check(snapshot: Snapshot) -> Iterator[Finding]:
         code = faces[0].code
         if code is not None:
             yield _crashed(faces, code)
+
+
+def _of_core(snapshot: Snapshot, core: CoreImage) -> Iterator[Finding]:
+    """Code that was replaced while the process lived, where it died in it or had loaded both versions."""
+    on_stack = {frame.library for frame in core_code.frames_at_fault(snapshot)}
+    gone = [one for one in core.modules if one.deleted and one.executable]
+    for module in gone:
+        newer = next((one for one in core.modules if one.path == module.path and not one.deleted), None)
+        if newer is None and (module.path not in on_stack or module.now != "replaced"):
+            continue
+        how = (
+            "and has loaded the new file too: two versions of it were in one process"
+            if newer
+            else "was in it, and what it loaded later was of the new version"
+        )
+        yield Finding(
+            code=CODE,
+            slug=SLUG,
+            summary=f"{core_causes.who(snapshot)} died after {module.path} had been replaced below it, {how}",
+            severity=Severity.WARNING,
+            confidence=Confidence.LIKELY if newer else Confidence.POSSIBLE,
+            culprit=Library(library=module.name),
+            victims=core_causes.victim(snapshot),
+            evidence=tuple(_mapped(core, one) for one in (module, newer) if one),
+            against=("that it was replaced does not prove that the versions do not fit each other",),
+            remedy=_REMEDY,
+            check=(
+                f"readelf -n {quote(module.path)}   (its build id today)",
+                f"eu-unstrip -n --core {quote(core.path)}",
+            ),
+        )
+
+
+def _mapped(core: CoreImage, module: CoreModule) -> Evidence:
+    today = f"; the file there today has {module.build_id_now}" if module.build_id_now else ""
+    return Evidence(
+        source=f"{core.path}: NT_FILE",
+        text=f"{module.path}{' (deleted)' if module.deleted else ''} at {module.start:#x}, "
+        f"build id {module.build_id or 'unknown'}{today}",
+    )
 
 
 def _running(files: tuple[ReplacedFile, ...]) -> Finding:

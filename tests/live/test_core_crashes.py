@@ -215,6 +215,39 @@ def test_a_connection_shared_by_threads(python: str, database: MariaDB, director
     assert found["culprit"]["library"].startswith("libmariadb")
 
 
+def test_a_library_that_was_replaced_below_its_process(directory: Path) -> None:
+    """Two versions in one process are told beside the crash; the healthy upgrade is not."""
+    (directory / "library.c").write_text("int at(int *p) { return *p + VERSION; }\n")
+    for version in (1, 2):
+        target = directory / f"libparts.so.{version}"
+        command = [
+            "gcc",
+            "-g",
+            "-shared",
+            "-fPIC",
+            f"-DVERSION={version}",
+            "-Wl,--build-id",
+            "-o",
+            str(target),
+        ]
+        subprocess.run([*command, str(directory / "library.c")], check=True)
+    (directory / "main.c").write_text(
+        "#include <dlfcn.h>\n#include <stdio.h>\n#include <stdlib.h>\n"
+        'int main(int n, char **v) { int (*at)(int *) = dlsym(dlopen(v[1], RTLD_NOW), "at");\n'
+        "  if (n > 2) { rename(v[2], v[1]); dlopen(v[3], RTLD_NOW); }\n"
+        "  return at(NULL); }\n"
+    )
+    program = directory / "main"
+    subprocess.run([need_tool("gcc"), "-g", "-o", program, str(directory / "main.c"), "-ldl"], check=True)
+    first, second = (str(directory / f"libparts.so.{version}") for version in (1, 2))
+    assert diag("core", die([str(program), first], directory)).codes == ["C003"]
+    answer = diag("core", die([str(program), first, second, f"{directory}/./libparts.so.1"], directory))
+    assert sorted(answer.codes) == ["C003", "C009"], answer
+    found = answer.found("C009")
+    assert (found["confidence"], found["culprit"]["library"]) == ("likely", "libparts.so.1")
+    assert "two versions" in found["summary"]
+
+
 def test_openmp_after_a_fork(directory: Path) -> None:
     """GNU's OpenMP waits in the child for threads of the parent; the parent, with its team, is healthy."""
     program = directory / "openmp"

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.cli import diag
 from tests.support.cores import gcore
-from tests.support.interpreters import on_pythons
+from tests.support.interpreters import interpreter, on_pythons
 from tests.support.processes import PROGRAMS, running, started, threads_in, wait_until
 from tests.support.require import need_tool
 
@@ -174,17 +174,47 @@ def test_pthread_mutexes_in_opposite_order(directory: Path) -> None:
     assert answer.found("T001", mutexes.pid)["confidence"] == "certain"
 
 
+@on_pythons("2.7", "3.12")
 def test_who_holds_a_file_lock_no_core_tells(python: str, directory: Path) -> None:
+    """But which file it is, the object that has it open says, and that the process has it open twice."""
+    lock = directory / "lock"
     code = (
         "import fcntl, sys\n"
         "first, second = open(sys.argv[1], 'w'), open(sys.argv[1], 'w')\n"
-        "fcntl.flock(first, fcntl.LOCK_EX)\nprint('ready', flush=True)\nfcntl.flock(second, fcntl.LOCK_EX)\n"
+        "fcntl.flock(first, fcntl.LOCK_EX)\nsys.stdout.write('ready\\n'); sys.stdout.flush()\n"
+        "fcntl.flock(second, fcntl.LOCK_EX)\n"
     )
-    with started([python, "-c", code, str(directory / "lock")]) as (process, _):
+    with started([python, "-c", code, str(lock)]) as (process, _):
         assert process.stdout
         assert process.stdout.readline() == "ready\n"
         wait_until(lambda: bool(threads_in(process.pid, "flock")), "it waits for its own lock")
         core = gcore(process.pid, directory)
     answer = diag("core", core)
     assert (answer.code, answer.codes, answer.json["verdict"]) == (4, [], "blind"), answer
-    assert any("flock on descriptor" in gap["hides"] for gap in answer.json["gaps"])
+    gap = next(gap for gap in answer.json["gaps"] if str(lock) in gap["hides"])
+    assert "has the same file open" in gap["reason"]
+    assert gap["hint"].endswith(f"diag locks {lock}")
+    (thread,) = answer.json["core"]["threads"]
+    assert f"flock on {lock}" in thread["waits_for"]["words"]
+
+
+def test_what_only_counts_when_it_lasts_is_not_told_by_one_moment(directory: Path) -> None:
+    """T006 and T007 are blind where a callback blocks, and where the GIL is kept in a system call."""
+    code = (
+        "import asyncio, ctypes, threading, time\n"
+        "async def main():\n"
+        "    threading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n"
+        "    print('ready', flush=True)\n"
+        "    ctypes.PyDLL(None).pause()\n"
+        "asyncio.run(main())\n"
+    )
+    with started([interpreter("3.12"), "-c", code]) as (process, _):
+        assert process.stdout
+        assert process.stdout.readline() == "ready\n"
+        wait_until(lambda: bool(threads_in(process.pid, "pause")), "it pauses")
+        core = gcore(process.pid, directory)
+    answer = diag("core", core)
+    assert (answer.code, answer.codes, answer.json["verdict"]) == (4, [], "blind"), answer
+    hides = " ".join(gap["hides"] for gap in answer.json["gaps"])
+    assert "kept the interpreter lock (GIL) for long" in hides
+    assert "held up its event loop (asyncio) for long" in hides
