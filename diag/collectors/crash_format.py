@@ -63,7 +63,11 @@ _NUMBERS = frozenset(
         "syscall",
     }
 )
+_CONVERTED = _NUMBERS | {"signal", "cgroup"}
 _FIELDS = frozenset(CrashEvent.__struct_fields__)
+_HEXADECIMAL = re.compile(HEX)
+_TOKEN = re.compile(r"[<(]([0-9a-f]+)[>)]")  # the byte or word at ip
+_PROMPT = re.compile(r"^(?:[-#*]+>?\s+|//|[\s>`'\]]+)+")  # what people's messages put before a line
 # What may stand directly before a thread's name in a kernel line.
 _BEFORE_COMM = re.compile(r".*(?:\bkernel(?: - - -|(?:\[\d+\])?:)|\btraps:|\bMessage:|\])\s+", re.DOTALL)
 
@@ -92,7 +96,8 @@ def event(line: log_line.Line, match: re.Match[str], form: Format, at: LogLine) 
         return None
     if form.comm:
         fields["program"] = _comm(line, match.start())
-    details = tuple((name, fields.pop(name)) for name in list(fields) if name not in _FIELDS)
+    more = fields.keys() - _FIELDS
+    details = tuple((name, fields.pop(name)) for name in list(fields) if name in more) if more else ()
     return CrashEvent(
         at=at,
         kind=form.kind,
@@ -111,11 +116,11 @@ def _fields(match: re.Match[str], form: Format) -> dict[str, Any]:
     fields: dict[str, Any] = dict(form.fixed)
     for name, text in match.groupdict().items():
         if text is not None:
-            fields[name] = _value(name, text)
+            fields[name] = _value(name, text) if name in _CONVERTED else text
     if fields.get("ip") == "(null)":  # %p of kernels before 2.6.3x
         fields["ip"] = "0"
     for name in ("ip", "sp"):
-        if not re.fullmatch(HEX, fields.get(name, "0")):  # redacted by who posted it
+        if name in fields and not _HEXADECIMAL.fullmatch(fields[name]):  # redacted by who posted it
             del fields[name]
     if "signal_name" in fields:
         fields["signal"] = signal_number(fields.pop("signal_name"))
@@ -127,7 +132,7 @@ def _fields(match: re.Match[str], form: Format) -> dict[str, Any]:
         fields["syscall_name"] = syscalls.name_of(fields["syscall"], machine) or "?"
     if "bare" in fields:
         fields["library"] = fields.pop("bare")
-    if token := re.search(r"[<(]([0-9a-f]+)[>)]", fields.get("code", "")):
+    if "code" in fields and (token := _TOKEN.search(fields["code"])):
         fields["fault_token"] = token[1]
     if error := fields.get("error_raw"):
         fields["error"] = int(error, 16)
@@ -161,7 +166,7 @@ def _comm(line: log_line.Line, end: int) -> str | None:
         before = before[found.end() :]
     elif _has_host(line) and before[:1] == " " and before.count(" ") > 1:
         before = before.strip().partition(" ")[2]  # the host's name
-    name = re.sub(r"^(?:[-#*]+>?\s+|//|[\s>`'\]]+)+", "", before)
+    name = _PROMPT.sub("", before)
     if len(name.encode()) > COMM:
         name = name.split()[-1]
     return name.strip()[-COMM:] or None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from ahocorasick_rs import AhoCorasick, MatchKind
@@ -39,9 +40,6 @@ NEEDLES: tuple[str, ...] = tuple(dict.fromkeys(n for form in FORMATS for n in fo
 """What to search logs for: every line that ``parse_line`` knows holds one of these."""
 
 
-_PLACES = tuple(
-    tuple(place for place, form in enumerate(FORMATS) if needle in form.needles) for needle in NEEDLES
-)
 _FINDER = AhoCorasick(list(NEEDLES), matchkind=MatchKind.Standard)
 
 
@@ -63,13 +61,18 @@ def parse_line(text: str, at: LogLine, after: str = "") -> CrashEvent | None:
 
 
 def _parse(text: str, at: LogLine) -> CrashEvent | None:
-    found = {needle for needle, _, _ in _FINDER.find_matches_as_indexes(text, overlapping=True)}
-    places = {place for needle in found for place in _PLACES[needle]}
+    found = _FINDER.find_matches_as_indexes(text, overlapping=True)
     line: log_line.Line | None = None
-    for place in sorted(places):
-        form = FORMATS[place]
+    for form in _formats(frozenset([needle for needle, _, _ in found])):
         if match := form.pattern.search(text):
             line = line or log_line.read(text)  # dear: only for lines that look right
             if told := event(line, match, form, at):
                 return told
     return None
+
+
+@lru_cache(1024)
+def _formats(found: frozenset[int]) -> tuple[Format, ...]:
+    """Name the formats whose lines may hold these needles, in order."""
+    needles = {NEEDLES[place] for place in found}
+    return tuple(form for form in FORMATS if needles.intersection(form.needles))

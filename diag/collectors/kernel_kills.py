@@ -51,7 +51,7 @@ FORMATS = (
         "hung-task",
         "stall",
         Role.CONTEXT,
-        ("hard LOCKUP on cpu", "INFO: rcu_"),
+        ("hard LOCKUP on cpu", "O: rcu_"),
         re.compile(
             r"Watchdog detected hard LOCKUP on cpu (?P<cpu>\d+)|"
             r"INFO: rcu_\w+ (?:self-detected stall on CPU|detected stalls on CPUs)"
@@ -86,7 +86,7 @@ FORMATS = (
         "boot",
         "linux-version",
         Role.CONTEXT,
-        ("Linux version ",),
+        ("ux version ",),
         re.compile(r"Linux version (?P<release>\d[\w.+~-]*) \("),
         anywhere=False,
     ),
@@ -136,7 +136,7 @@ FORMATS = (
         "code",
         "callbacks-suppressed",
         Role.CONTEXT,
-        ("_trap: ", "_signal: ", "_signal_msg: ", "_ratelimit: "),
+        ("backs suppressed",),
         re.compile(
             r"\b(?:do_trap|show_signal|show_signal_msg|__ratelimit): (?P<suppressed>\d+) callbacks suppressed"
         ),

@@ -20,7 +20,7 @@ _TRAP = (
     r"bounds|invalid opcode|coprocessor segment overrun|invalid TSS|segment not present|"
     r"stack segment|alignment check|[a-z][a-z ]{2,40}?)|iret exception|[A-Z]\w{1,8} fault)"
 )
-_TRAPS = ("] trap ", "] general protection", "] control protection", "] iret ex", "] VE fault")
+_TRAPS = ("] trap ", "l protection", "] iret ex", " fault")
 _NO_ELLIPSIS = r"(?!.* (?:[re]?ip|sp):[0-9a-f]*\.\.)"  # prose about such lines
 
 FORMATS = (
@@ -28,7 +28,7 @@ FORMATS = (
         "x86-segfault",
         "segfault",
         Role.CRASH,
-        ("]: segfault at",),
+        ("segfault at",),
         re.compile(
             rf"\[(?P<pid>\d+)\]: segfault at (?P<address>{HEX}) [re]?ip (?P<ip>{HEX}|\(null\)) "
             rf"(?:\(rpc (?P<rpc>{HEX})\) )?[re]?sp (?P<sp>{HEX}) error (?P<error_raw>{HEX})"
@@ -90,7 +90,7 @@ FORMATS = (
         "truncated",
         "segfault",
         Role.CRASH,
-        ("]: segfault at",),
+        ("segfault at",),
         re.compile(
             rf"\[(?P<pid>\d+)\]: segfault at(?: (?P<address>{HEX})(?=\s))?"
             rf"(?: [re]?ip (?P<ip>{HEX}|\(null\))(?=\s))?(?: [re]?sp (?P<sp>{HEX})(?=\s))?"

@@ -7,10 +7,6 @@ import re
 from diag.collectors.crash_format import HEX, MAP, Format
 from diag.model.crash import Role
 
-_PPC_NEEDLES = (
-    "]: segfault (", "]: unhandled ", "]: bad frame in ", "]: bus error (", "]: illegal instruction (",
-    "]: floating point ex", "]: unknown signal (",
-)  # fmt: skip
 _SIGNAME = "segfault|bus error|illegal instruction|floating point exception|unknown signal"
 _PPC = rf"nip (?P<ip>{HEX}) lr (?P<lr>{HEX})"
 
@@ -44,7 +40,7 @@ FORMATS = (
         "ppc",
         "segfault",
         Role.CRASH,
-        _PPC_NEEDLES,
+        (" nip ",),
         re.compile(
             rf"\[(?P<pid>\d+)\]: (?P<fault>{_SIGNAME}) \((?P<signal>\d+)\) at (?P<address>{HEX}) {_PPC} "
             rf"code (?P<code>{HEX})(?:{MAP})?"
@@ -55,7 +51,7 @@ FORMATS = (
         "ppc",
         "unhandled",
         Role.CRASH,
-        _PPC_NEEDLES,
+        (" nip ",),
         re.compile(
             rf"\[(?P<pid>\d+)\]: unhandled (?:signal |[a-z ]+ \()(?P<signal>\d+)\)? "
             rf"at (?P<address>{HEX}) {_PPC} code (?P<code>{HEX})(?:{MAP})?"
@@ -66,7 +62,7 @@ FORMATS = (
         "ppc",
         "bad-frame",
         Role.CRASH,
-        _PPC_NEEDLES,
+        (" nip ",),
         re.compile(rf"\[(?P<pid>\d+)\]: bad frame in \w+: (?P<address>{HEX}) {_PPC}"),
         comm=True,
     ),
@@ -74,7 +70,7 @@ FORMATS = (
         "truncated",
         "segfault",
         Role.CRASH,
-        _PPC_NEEDLES,
+        (" nip ",),
         re.compile(
             rf"\[(?P<pid>\d+)\]: segfault \((?P<signal>\d+)\) at (?P<address>{HEX}) "
             rf"nip (?P<ip>{HEX}) lr "
@@ -98,7 +94,7 @@ FORMATS = (
         "s390",
         "fault",
         Role.CRASH,
-        ("User process fault",),
+        (" fault",),
         re.compile(
             r"User process fault: interruption code (?:0x)?(?P<interruption_code>[0-9a-fA-F]{2,8})"
             rf"(?: ilc:\d)?(?:{MAP}| *$)"
@@ -109,7 +105,7 @@ FORMATS = (
         "other-arch",
         "arm32-page-fault",
         Role.CRASH,
-        (", code 0x",),
+        (") at 0x",),
         re.compile(
             rf": unhandled page fault \((?P<signal>\d+)\) at 0x(?P<address>{HEX}), "
             rf"code 0x(?P<code>{HEX})"
@@ -129,7 +125,7 @@ FORMATS = (
         "other-arch",
         "arm32-unhandled-fault",
         Role.CRASH,
-        ("Unhandled fault: ", "Unhandled prefetch "),
+        (") at 0x",),
         re.compile(
             rf"Unhandled (?:fault|prefetch abort): (?P<fault>.+?) \(0x(?P<code>{HEX})\) "
             rf"at 0x(?P<address>{HEX})"

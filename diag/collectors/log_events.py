@@ -8,13 +8,15 @@ from msgspec.structs import replace
 
 from diag.collectors import timestamps
 from diag.collectors.crash_lines import NEEDLES, follows, parse_line
-from diag.host.base import Hit
+from diag.host.cut import cut
+from diag.host.finder import finder_of
 from diag.model.crash import LogLine
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from datetime import tzinfo
 
+    from diag.host.base import Hit
     from diag.model.crash import CrashEvent
 
 
@@ -31,13 +33,15 @@ class Dating(NamedTuple):
 
 def events(name: str, hits: Iterable[Hit], dating: Dating) -> Iterator[CrashEvent]:
     """Parse the hits of one log, in order, with their time."""
-    time = None
+    time = stamp = None
     for hit in hits:
         text = hit.text.decode("utf-8", "replace")
         event = parse_line(text, LogLine(file=name, line=hit.number), hit.after.decode("utf-8", "replace"))
-        if event is not None:
-            time = _time(event, dating, time)
-            yield replace(event, time=time)
+        if event is None:
+            continue
+        if stamp is None or event.log_time != stamp or dating.boot is not None:
+            time, stamp = _time(event, dating, time), event.log_time
+        yield replace(event, time=time)
 
 
 def of_batches(name: str, batches: Iterable[tuple[Hit, ...]], dating: Dating) -> Iterator[CrashEvent]:
@@ -47,13 +51,8 @@ def of_batches(name: str, batches: Iterable[tuple[Hit, ...]], dating: Dating) ->
 
 def in_memory(text: bytes) -> Iterator[Hit]:
     """Search a text that is in memory already."""
-    needles = [needle.encode() for needle in NEEDLES]
-    offset = 0
-    for number, line in enumerate(text.split(b"\n"), start=1):
-        if any(needle in line for needle in needles):
-            start, more = offset + len(line) + 1, follows(line)
-            yield Hit(number, offset, line, text[start : start + more])
-        offset += len(line) + 1
+    for _, hit in cut(text, 0, 0, finder_of(NEEDLES).begins(text), len(text), follows).hits:
+        yield replace(hit, number=hit.number + 1)
 
 
 def _time(event: CrashEvent, dating: Dating, earlier: float | None) -> float | None:

@@ -23,7 +23,7 @@ FORMATS = (
         "app",
         "billiard-lost",
         Role.REPORT,
-        ("xited prematurely",),
+        ("prematurely",),
         re.compile(
             r"(?:WorkerLostError(?:\(['\"]|: )|\w: )Worker exited prematurely: "
             rf"{_SIGNAL}(?: \(\w+\))?(?: Job: (?P<job>\d+))?"
@@ -42,7 +42,7 @@ FORMATS = (
         "app",
         "uwsgi-died",
         Role.REPORT,
-        ("DAMN ! worker ",),
+        ("(pid:",),
         re.compile(
             r"DAMN ! worker (?P<worker>\d+) \(pid: (?P<pid>\d+)\) died"
             rf"(?:, killed by {_SIGNAL})? :\("
@@ -53,28 +53,28 @@ FORMATS = (
         "app",
         "gunicorn",
         Role.REPORT,
-        ("Worker with pid ",),
+        ("terminated ",),
         re.compile(rf"Worker with pid (?P<pid>\d+) was terminated due to {_SIGNAL}"),
     ),
     Format(
         "app",
         "gunicorn",
         Role.REPORT,
-        ("Worker (pid:",),
+        ("(pid:",),
         re.compile(r"Worker \(pid:(?P<pid>\d+)\) was sent (?P<signal>SIG[A-Z]+\d?)!"),
     ),
     Format(
         "app",
         "gunicorn",
         Role.CONTEXT,
-        ("Worker (pid:",),
+        ("(pid:",),
         re.compile(r"Worker \(pid:(?P<pid>\d+)\) exited with code (?P<exitcode>\d+)\b"),
     ),
     Format(
         "app",
         "gunicorn-timeout",
         Role.CONTEXT,
-        ("WORKER TIMEOUT (pid:",),
+        ("(pid:",),
         re.compile(r"WORKER TIMEOUT \(pid:(?P<pid>\d+)\)"),
     ),
     # Python/pylifecycle.c and Modules/faulthandler.c.
@@ -113,7 +113,7 @@ FORMATS = (
         "app",
         "torch-dataloader",
         Role.REPORT,
-        ("DataLoader worker (",),
+        ("killed by",),
         re.compile(
             r"DataLoader worker \(pid\(?s?\)? (?P<pid>\d+)\) is killed by signal: "
             r"(?P<signal>[A-Z][A-Za-z /]+)\b"
@@ -124,7 +124,7 @@ FORMATS = (
         "app",
         "other",
         Role.REPORT,
-        ("BrokenProcessPool: ", "TerminatedWorkerError: "),
+        ("terminated ", "TerminatedWorkerError: "),
         re.compile(
             r"(?:BrokenProcessPool: A process in the process pool was terminated abruptly|"
             r"TerminatedWorkerError: A worker process managed by the executor was unexpectedly)"
@@ -146,8 +146,7 @@ FORMATS = (
         "app",
         "glibc",
         Role.REPORT,
-        ("(): ",
-         "free or c", "rrupted size vs", "-linked list"),
+        ("(): ", "ee or c", "rrupted "),
         re.compile(
             r"(?P<error_text>(?:free|malloc|realloc|calloc|malloc_consolidate|munmap_chunk|"
             r"tcache_\w+)\(\): [a-z][a-z -]+(?:\([a-z !]+\))?(?: [a-z]+)*|double free or corruption \(\S+\)|"

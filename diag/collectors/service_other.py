@@ -25,15 +25,18 @@ def _message(form: str, needle: str, pattern: str, **fixed: int) -> Format:
 
 FORMATS = (
     _report("apache", "xit signal ", r"child pid (?P<pid>\d+) exit signal [A-Z][\w ]+ \((?P<signal>\d+)\)"),
-    _report("other", "] seg fault", "seg fault or similar nasty error detected"),
+    _report("other", " fault", "seg fault or similar nasty error detected"),
     _report("nginx", "xited on signal ", rf"worker process (?P<pid>\d+) exited on {_SIGNAL}"),
     _report(
         "php-fpm", "xited on signal ",
         rf"\[pool (?P<pool>[^\]]+)\] child (?P<pid>\d+) exited on {_SIGNAL}",
     ),
     _report("other", "xited on signal ", rf"WARNING: process (?P<pid>\d+) exited on {_SIGNAL}"),
-    _report("postgres", " (PID ", rf"server process \(PID (?P<pid>\d+)\) was terminated by {_SIGNAL}"),
-    _report("supervisord", "ed by SIG", r"exited: (?P<program>\S+) \(terminated by (?P<signal>SIG[A-Z]+\d?)"),
+    _report("postgres", "terminated ", rf"server process \(PID (?P<pid>\d+)\) was terminated by {_SIGNAL}"),
+    _report(
+        "supervisord", "terminated ",
+        r"exited: (?P<program>\S+) \(terminated by (?P<signal>SIG[A-Z]+\d?)",
+    ),
     _report(
         "oracle", "ORA-24550: ",
         rf"ORA-24550: signal received: \[si_signo=(?P<signal>\d+)\].*?\[si_addr=0x(?P<address>{HEX})\]",
@@ -46,14 +49,14 @@ FORMATS = (
     _report("shell", "gmentation ", r"^\[\d+\]\s+(?P<pid>\d+) segmentation fault\b", signal=11),
     _report("shell", "gmentation ", r"^\w*sh: segmentation fault  ?(?:\(core dumped\) )?", signal=11),
     _report(
-        "shell", "' terminated by",
+        "shell", "terminated ",
         r"^(?:fish: Job \d+, )?'.+' terminated by signal (?P<signal>(?:SIG)?[A-Z]+\d?)\b",
     ),
     _message("other", "Aborted ", r"(?:unable to execute command: )?(?P<signal>Aborted) \(core dumped\)$"),
     # Children of other programs.
     _report("other", "(EE) Caught", r"\[(?P<pid>\d+)\]: \(EE\) Caught signal (?P<signal>\d+) \("),
-    _report("other", "' killed by", r"Application '[^']+' killed by signal (?P<signal>\d+)"),
-    _report("other", "]: agent was", r"\]: agent was killed by signal: (?P<signal>\d+)"),
+    _report("other", "killed by", r"Application '[^']+' killed by signal (?P<signal>\d+)"),
+    _report("other", "killed by", r"\]: agent was killed by signal: (?P<signal>\d+)"),
     _report("other", "Negsignal.", r"exited with return code Negsignal\.(?P<signal>SIG[A-Z]+)"),
     _report("other", "qemu: unc", r"qemu: uncaught target signal (?P<signal>\d+) \("),
     _report(
@@ -63,8 +66,8 @@ FORMATS = (
     _report("other", "(Exit code -", r"non-zero exit code \(Exit code -(?P<signal>\d+)\b"),
     _report("other", "*** SIG", r"\*\*\* (?P<signal>SIG[A-Z]+) received at time=\d+ on cpu (?P<cpu>\d+)"),
     _report("other", "; exit=-", r"is dead; exit=-(?P<signal>\d+); pid=(?P<pid>\d+)"),
-    _report("other", "ed by SIG", r"TBROK: Test killed by (?P<signal>SIG[A-Z]+)!"),
-    _message("other", " instance of '", "terminate called after throwing an instance of '", signal=6),
+    _report("other", "killed by", r"TBROK: Test killed by (?P<signal>SIG[A-Z]+)!"),
+    _message("other", "tance of '", "terminate called after throwing an instance of '", signal=6),
     _report("other", "!!! Segfault", "!!!!!!! Segfault encountered !!!!!!!", signal=11),
     _report("other", "Unexpected bus error", "ERROR: Unexpected bus error encountered in worker", signal=7),
     # Assertions of CPython's own debug checks and of C libraries.
@@ -79,6 +82,6 @@ FORMATS = (
         r".*Assertion `(?P<error_text>.+?)' failed\.$",
         signal=6,
     ),
-    _report("other", " is freed>", rf"^<object at 0x{HEX} is freed>"),
+    _report("other", "is freed>", rf"^<object at 0x{HEX} is freed>"),
     _message("other", ": assert: !*", r"\*\*\* [\w.]+\.c:\d+:\w+: assert: .* \*\*\*$", signal=6),
 )  # fmt: skip

@@ -18,7 +18,7 @@ def _limit(form: str, needle: str, pattern: str) -> Format:
 
 FORMATS = (
     # uWSGI core/master_utils.c, several ages.
-    _limit("uwsgi-harakiri", "HARAKIRI ON W", r"HARAKIRI ON WORKER (?P<worker>\d+) \(pid: (?P<pid>\d+)\b"),
+    _limit("uwsgi-harakiri", "(pid:", r"HARAKIRI ON WORKER (?P<worker>\d+) \(pid: (?P<pid>\d+)\b"),
     # celery/worker/request.py: billiard kills the worker, and its parent then tells of signal 9.
     _limit(
         "celery-time-limit", "rd time limit (",
@@ -31,25 +31,25 @@ FORMATS = (
     ),
     _limit("systemd-watchdog", "atchdog timeout", rf"{UNIT}: [Ww]atchdog timeout"),
     _limit(
-        "systemd-kill", "Killing process ",
+        "systemd-kill", "illing process ",
         rf"{UNIT}: Killing process (?P<pid>\d+) \((?P<program>.+?)\) with signal SIG(?:KILL|ABRT)",
     ),
     # supervisor/process.py.
-    _limit("supervisord-kill", "killing '", r"killing '(?P<program>[^']+)' \((?P<pid>\d+)\) with SIGKILL"),
+    _limit("supervisord-kill", "SIGKILL", r"killing '(?P<program>[^']+)' \((?P<pid>\d+)\) with SIGKILL"),
     # php-fpm: sapi/fpm/fpm/fpm_request.c.
     _limit(
-        "php-fpm-timeout", "execution timed out",
+        "php-fpm-timeout", "cution timed out",
         r"\[pool (?P<pool>[^\]]+)\] child (?P<pid>\d+), .*execution timed out \([\d.]+ sec\), terminating",
     ),
     # Memory, judged in user space: systemd-oomd, earlyoom; what systemd heard of the kernel's.
-    _limit("oom-unit", "killed by the OOM", rf"{UNIT}: A process of this unit has been killed by the OOM"),
-    _limit("oomd", "systemd-oomd killed", rf"{UNIT}: systemd-oomd killed (?P<killed>\d+) process"),
+    _limit("oom-unit", "killed by", rf"{UNIT}: A process of this unit has been killed by the OOM"),
+    _limit("oomd", "md killed", rf"{UNIT}: systemd-oomd killed (?P<killed>\d+) process"),
     _limit(
         "oomd", " due to memory ",
         r"Killed /\S*?(?P<unit>[\w@\\:.-]+\.(?:service|scope|slice)) due to memory (?:used|pressure)",
     ),
     _limit(
-        "earlyoom", "ing SIGKILL to ",
+        "earlyoom", "SIGKILL",
         r"[Ss]ending SIGKILL to process (?P<pid>\d+)(?: uid \d+)? \"(?P<program>[^\"]+)\"",
     ),
     # dockerd and kubelet.

@@ -60,7 +60,7 @@ FORMATS = (
         "coredump",
         "started",
         Role.CONTEXT,
-        ("Process Core Dump (PID",),
+        ("ss Core Dump (PID",),
         re.compile(r"Started Process Core Dump \(PID (?P<handler>\d+)/UID"),
     ),
     Format(

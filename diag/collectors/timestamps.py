@@ -59,9 +59,8 @@ def find(line: str) -> Stamp | None:
     start = _OPENING.match(line)
     begin = start.end() if start else 0
     for form in _USUAL:  # nearly all logs; the search below takes ten times as long
-        usual = form.match(line, begin)
-        if usual and _possible(usual.groupdict()):
-            return Stamp(usual.group(), usual.end(), usual.groupdict())
+        if (usual := form.match(line, begin)) and _possible(fields := usual.groupdict()):
+            return Stamp(usual.group(), usual.end(), fields)
     found = [match for form in _FORMS if (match := form.search(line, 0, _REACH))]
     found = [match for match in found if _possible(match.groupdict())]
     if not found:

@@ -341,7 +341,7 @@ class Host(Protocol):
     def search_soon(self, paths: Sequence[str], needles: Sequence[str], more: Callable[[bytes], int]) -> None:
         """Tell which files will be searched next, in this order: the search of several may begin at once.
 
-        It changes nothing in what ``search`` gives.
+        It changes nothing in what ``search`` gives. What an earlier call named is forgotten.
         """
 
     def search_output(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from msgspec.structs import replace
+
 from diag.host.base import Hit
 
 if TYPE_CHECKING:
@@ -31,9 +33,19 @@ def nothing_more(line: bytes) -> int:
     return 0
 
 
+class _Wish(NamedTuple):
+    """A hit that wants what follows it."""
+
+    place: int  # among the hits
+    first: int  # where its line begins in the text
+    end: int  # where what follows begins
+    size: int  # bytes wanted
+
+
 def cut(text: bytes, start: int, shift: int, begins: Iterable[int], size: int, more: More) -> Found:
     """Cut the lines with matches out of ``text``, where the piece begins at ``shift``."""
     hits: list[tuple[int, Hit]] = []
+    wishes: list[_Wish] = []
     newlines_before, counted, last = 0, shift, 0
     for begin in begins:
         at = begin + shift
@@ -46,11 +58,25 @@ def cut(text: bytes, start: int, shift: int, begins: Iterable[int], size: int, m
         newlines_before += text.count(b"\n", counted, at)
         counted = at
         line = text[first:last].removesuffix(b"\r")
-        wanted = more(line)
-        after = text[last + 1 : last + 1 + min(wanted, LINE_LIMIT)] if wanted else b""
-        hits.append((start + begin, Hit(newlines_before, start + first - shift, line, after)))
+        if wanted := more(line):
+            wishes.append(_Wish(len(hits), first, last + 1, min(wanted, LINE_LIMIT)))
+        hits.append((start + begin, Hit(newlines_before, start + first - shift, line)))
+    _fulfil(wishes, text, hits)
     newlines_before += newlines(text[counted : shift + size])
     return Found(start, start + size, newlines_before, hits)
+
+
+def _fulfil(wishes: list[_Wish], text: bytes, hits: list[tuple[int, Hit]]) -> None:
+    """Give each hit what follows it, as far as the next one that wants as much: that is another message.
+
+    So of a storm of such lines no byte is given more often than there are sizes.
+    """
+    nearest: dict[int, int] = {}  # by size: where the next line begins that wants as much
+    for place, first, end, size in reversed(wishes):
+        stop = min([end + size, *(begin for other, begin in nearest.items() if other >= size)])
+        at, hit = hits[place]
+        hits[place] = at, replace(hit, after=text[end:stop])
+        nearest[size] = first
 
 
 def newlines(text: bytes | bytearray) -> int:

@@ -18,7 +18,7 @@ import msgspec
 
 from diag.host.base import Hit, to_path
 from diag.host.cut import cut
-from diag.host.finder import Finder
+from diag.host.finder import finder_of
 from diag.host.followed_file import STEP, Heads, LogFile
 from diag.host.search import open_log
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from diag.host.cut import More
+    from diag.host.finder import Finder
 
 TICK = 0.2  # seconds between two looks
 _SETTLED = 1.0  # seconds after which lines are given although more keep coming
@@ -146,7 +147,7 @@ def follow(
     ``hidden`` is told of what cannot be read (any more). It ends when ``stop`` says so (asked a few times a
     second), or when nothing is left to follow, unless the targets are ``growing``.
     """
-    finder = Finder(needles)
+    finder = finder_of(tuple(needles))
     logs = _Logs(targets, hidden, whole=whole)
     try:
         while (growing or logs.followed) and not stop():

@@ -233,6 +233,8 @@ class LiveHost:
         """Tell which files will be searched next, in this order: the search of several may begin at once."""
         from diag.host.ahead import Ahead  # noqa: PLC0415 - its libraries load only when used
 
+        if self._ahead:
+            self._ahead.close()
         self._ahead = Ahead(paths, needles, more)
 
     def inside(self, core: CoreSource, say: Callable[[float], object] = lambda _: None) -> CoreView:

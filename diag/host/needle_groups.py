@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Halves = tuple[tuple[int, int], ...]
 
 BUCKETS = 8
-DEPTH = 4
+DEPTH = 3
 """Texts in a bucket: 32 in all is the most that 8 buckets are used for."""
 
 _FIRST = 4  # bytes the searcher looks at
@@ -33,31 +33,39 @@ class _Bucket(NamedTuple):
     halves: Halves = ((0, 0),) * _FIRST  # for each of the first bytes: its low and its high halves, as bits
     stops: float = 0.0  # share of all places at which it stops
 
-    def plus(self, text: bytes, share: Share) -> _Bucket:
-        halves = tuple(
-            (low | 1 << (byte & 15), high | 1 << (byte >> 4))
-            for (low, high), byte in zip(self.halves, text, strict=False)
+    def joined(self, halves: Halves) -> Halves:
+        return tuple(
+            [
+                (low | other, high | more)
+                for (low, high), (other, more) in zip(self.halves, halves, strict=False)
+            ]
         )
-        return _Bucket((*self.texts, text), halves, prod(share(low, high) for low, high in halves))
 
 
 def groups(texts: Sequence[bytes]) -> list[list[bytes]]:
     """Sort texts into groups, each to be searched for in one pass, in the order given here."""
     share = _shares(texts)
+    alone = {text: tuple((1 << (byte & 15), 1 << (byte >> 4)) for byte in text[:_FIRST]) for text in texts}
     passes = -(-len(texts) // (BUCKETS * DEPTH))
     buckets = [_Bucket() for _ in range(BUCKETS * passes)]
     # Those that would stop it most often choose first.
-    for text in sorted(texts, key=lambda text: (-_Bucket().plus(text, share).stops, text)):
-        choices = [
-            (grown.stops - bucket.stops, place, grown)
+    for text in sorted(texts, key=lambda text: (-_stops(alone[text], share), text)):
+        halves = alone[text]
+        _, place, stops = min(
+            (stops - bucket.stops, place, stops)
             for place, bucket in enumerate(buckets)
             if len(bucket.texts) < DEPTH
-            for grown in (bucket.plus(text, share),)
-        ]
-        _, place, grown = min(choices)
-        buckets[place] = grown
+            for stops in (_stops(bucket.joined(halves), share),)
+        )
+        bucket = buckets[place]
+        buckets[place] = _Bucket((*bucket.texts, text), bucket.joined(halves), stops)
     full = sorted((bucket.texts for bucket in buckets if bucket.texts), key=len, reverse=True)
     return [_in_rows(full[at::passes]) for at in range(min(passes, len(full)))]
+
+
+def _stops(halves: Halves, share: Share) -> float:
+    """Tell at which share of all places the searcher stops for a bucket with these halves."""
+    return prod([share(low, high) for low, high in halves])
 
 
 def _in_rows(buckets: Sequence[tuple[bytes, ...]]) -> list[bytes]:

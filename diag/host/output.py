@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import errno
-import os
 import subprocess
 import tempfile
 import threading
-from functools import partial
 from typing import TYPE_CHECKING
 
 from diag.host.base import to_path
-from diag.host.finder import Finder
+from diag.host.finder import finder_of
 from diag.host.search import numbered
-from diag.host.stream import stream
+from diag.host.stream import pipe, stream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -44,8 +42,8 @@ def search_output(
             timer.start()
             try:
                 assert child.stdout is not None
-                read = partial(os.read, child.stdout.fileno())
-                yield from numbered(lines.of(stream(read, Finder(needles), more)))
+                printed = stream(pipe(child.stdout.fileno()), finder_of(tuple(needles)), more)
+                yield from numbered(lines.of(printed))
             finally:
                 timer.cancel()
                 child.kill()  # nobody reads on: it must not wait for a reader

@@ -13,19 +13,19 @@ import stat
 import threading
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
 from typing import TYPE_CHECKING
 
 from diag.host import unpack
 from diag.host.base import Hit, Progress, to_path
 from diag.host.cut import LINE_LIMIT, Found, cut, newlines, nothing_more
-from diag.host.finder import Finder
-from diag.host.stream import PIECE, in_turn, stream
+from diag.host.finder import finder_of
+from diag.host.stream import PIECE, in_turn, pipe, stream
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from diag.host.cut import More
+    from diag.host.finder import Finder
 
 _OWN = threading.local()
 
@@ -44,17 +44,17 @@ def search(
     compressed file is unpacked on the way, by this thread only where it is not ``alone``. Raises ``OSError``
     for what is no regular file (a descriptor of our own, such as /dev/fd/63, may be a pipe).
     """
-    finder = Finder(needles)
+    finder = finder_of(tuple(needles))
     progress = progress or Progress()
     progress.path, progress.done, progress.size = path, 0, 0
     if path == "-":
-        yield from numbered(_told(stream(partial(os.read, 0), finder, more), progress))
+        yield from numbered(_told(stream(pipe(0), finder, more), progress))
         return
     handle = open_log(path)
     try:
         about = os.fstat(handle)
         if not stat.S_ISREG(about.st_mode):
-            yield from numbered(_told(stream(partial(os.read, handle), finder, more), progress))
+            yield from numbered(_told(stream(pipe(handle), finder, more), progress))
             return
         progress.size = about.st_size
         if kind := unpack.compression(handle):

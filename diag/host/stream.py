@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import queue
 import threading
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, suppress
-from typing import TYPE_CHECKING, NamedTuple
+from contextlib import closing
+from typing import TYPE_CHECKING
 
 from diag.host.cut import LINE_LIMIT, Found, cut, newlines
 
@@ -19,12 +20,12 @@ if TYPE_CHECKING:
     from diag.host.cut import More
     from diag.host.finder import Finder
 
-    Read = Callable[[int], bytes]
+    Read = Callable[[memoryview], int]
 
 PIECE = 1 << 20
 """Bytes searched at a time: what a core's cache holds, with its neighbourhood."""
 
-BLOCKS_AHEAD = 4
+WINDOWS_AHEAD = 4
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h of glibc
 
@@ -32,86 +33,118 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h of glibc
 def stream(read: Read, finder: Finder, more: More) -> Iterator[Found]:
     """Search what cannot be read twice: standard input, a pipe, a compressed file.
 
-    One thread unpacks the next blocks while others search the last ones. A block is searched when the
-    one after it is there: needles and lines reach across their border.
+    One thread unpacks the next windows while others search the last ones.
     """
     _keep_memory()
     cores = len(os.sched_getaffinity(0))
-    waiting: deque[Future[Found]] = deque()
-    before, position = b"", 0
-    blocks = _Ahead(read)
-    with ThreadPoolExecutor(cores) as pool, closing(blocks):
-        block = blocks.next()
-        while block:
-            after = blocks.next()
-            around = _Around(before, after[:LINE_LIMIT], position)
-            waiting.append(pool.submit(_within, block, around, finder, more))
-            position += len(block)
-            before = (before + block if len(block) < LINE_LIMIT else block)[-LINE_LIMIT:]
-            while waiting and (not after or len(waiting) > 2 * cores):
-                yield waiting.popleft().result()
-            block = after
-    if blocks.broken:
-        raise blocks.broken
+    waiting: deque[tuple[_Window, Future[Found]]] = deque()
+    windows = _Ahead(read, WINDOWS_AHEAD + 2 * cores)
+    with ThreadPoolExecutor(cores) as pool, closing(windows):
+        window: _Window | None = windows.next()
+        while window or waiting:
+            if window:
+                waiting.append((window, pool.submit(window.search, finder, more)))
+                window = None if window.last else windows.next()
+            if not window or len(waiting) > 2 * cores:
+                searched, found = waiting.popleft()
+                yield found.result()
+                windows.free(searched)
+    if windows.broken:
+        raise windows.broken
+
+
+def pipe(handle: int) -> Read:
+    """Return a function that reads what comes through a pipe."""
+    return lambda buffer: os.readv(handle, [buffer])
 
 
 def in_turn(read: Read, finder: Finder, more: More) -> Iterator[Found]:
     """Do the same in this thread alone: while each core has a file of its own, that costs least."""
     _keep_memory()
-    before, position = b"", 0
-    broken: OSError | None = None
-    block = _block(read)
-    while block:
+    window = _Window()
+    while not window.last:
+        window.fill(read, window)
+        yield window.search(finder, more)
+    if window.broken:
+        raise window.broken
+
+
+class _Window:
+    """A stretch of a stream, with as much before and after it as is kept of a line.
+
+    It is searched where it lies: what is around a needle is there, and no memory is asked for.
+    """
+
+    def __init__(self) -> None:
+        self._data = bytearray(PIECE + 2 * LINE_LIMIT)
+        self._position = self._size = 0  # in the stream, of the first byte; bytes that are there
+        self._begin = self._end = 0  # what is to be searched
+        self.last = False
+        self.broken: OSError | None = None
+        """Why there is no more: an archive was cut short; what it gave is to be searched all the same."""
+
+    def fill(self, read: Read, before: _Window) -> None:
+        """Take the end of the window before, which was not searched yet, and read on until it is full."""
+        kept = min(before._size, 2 * LINE_LIMIT)
+        start = before._size - kept
+        self._data[:kept] = before._data[start : before._size]
+        self._begin, self._position = before._end - start, before._position + start
+        self._size = kept
+        view = memoryview(self._data)
         try:
-            after = _block(read)
+            while self._size < len(view) and (got := read(view[self._size :])):
+                self._size += got
         except OSError as error:
-            after, broken = b"", error
-        yield _within(block, _Around(before, after[:LINE_LIMIT], position), finder, more)
-        position += len(block)
-        before = (before + block if len(block) < LINE_LIMIT else block)[-LINE_LIMIT:]
-        block = after
-    if broken:
-        raise broken
+            self.broken = error
+        except MemoryError:
+            self.broken = OSError(errno.ENOMEM, "there is not enough memory to read it")
+        self.last = self._size < len(self._data)
+        self._end = self._size - (0 if self.last else LINE_LIMIT)
+
+    def search(self, finder: Finder, more: More) -> Found:
+        """Find what begins in it."""
+        begin, end = self._begin, self._end
+        begins = finder.begins(memoryview(self._data)[begin : min(end + finder.reach, self._size)])
+        inside = [one for one in begins if one < end - begin]
+        start = self._position + begin
+        if not inside:
+            return Found(start, start + end - begin, newlines(self._data[begin:end]), [])
+        return cut(bytes(self._data[: self._size]), start, begin, inside, end - begin, more)
 
 
 class _Ahead:
-    """Reads blocks in a thread of its own, a few ahead of who searches them."""
+    """Fills windows in a thread of its own, a few ahead of who searches them."""
 
-    def __init__(self, read: Read) -> None:
+    def __init__(self, read: Read, count: int) -> None:
         self._read = read
-        self._ready: queue.Queue[bytes] = queue.Queue(BLOCKS_AHEAD)
-        self._closed = False
+        self._ready: queue.SimpleQueue[_Window] = queue.SimpleQueue()
+        self._free: queue.SimpleQueue[_Window | None] = queue.SimpleQueue()
+        for _ in range(count):
+            self._free.put(_Window())
         self.broken: OSError | None = None
-        """Why there is no more: an archive was cut short; what it gave is to be searched all the same."""
         # A daemon: whoever is asked to stop while it waits for a pipe's writer need not wait, too.
         threading.Thread(target=self._run, daemon=True).start()
 
-    def next(self) -> bytes:
-        """Return the next block; empty at the end."""
-        return self._ready.get()
+    def next(self) -> _Window:
+        """Return the next window."""
+        window = self._ready.get()
+        self.broken = window.broken
+        return window
+
+    def free(self, window: _Window) -> None:
+        """Give back a window that was searched."""
+        self._free.put(window)
 
     def close(self) -> None:
         """Want no more."""
-        self._closed = True
-        with suppress(queue.Empty):
-            self._ready.get_nowait()  # it may wait for a place
+        self._free.put(None)
 
     def _run(self) -> None:
-        block = b"more"
-        while block and not self._closed:
-            try:
-                block = _block(self._read)
-            except OSError as error:
-                block, self.broken = b"", error
-            self._ready.put(block)
-
-
-class _Around(NamedTuple):
-    """What stands around a block."""
-
-    before: bytes
-    after: bytes
-    position: int  # of the block, in the stream
+        before = _Window()
+        while not before.last and (window := self._free.get()) is not None:
+            window.fill(self._read, before)
+            self._ready.put(window)
+            before = window
 
 
 def _keep_memory() -> None:
@@ -120,26 +153,3 @@ def _keep_memory() -> None:
     if mallopt is not None:
         mallopt(M_MMAP_THRESHOLD, 64 << 20)
         mallopt(M_TRIM_THRESHOLD, 256 << 20)
-
-
-def _block(read: Read) -> bytes:
-    """Read until there is a block that is worth a search of its own: less only at the end."""
-    pieces: list[bytes] = []
-    have, least = 0, min(PIECE, LINE_LIMIT * 4)
-    while have < least and (piece := read(PIECE)):
-        pieces.append(piece)
-        have += len(piece)
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-
-
-def _within(block: bytes, around: _Around, finder: Finder, more: More) -> Found:
-    """Search a block that is in memory, with what stands around it."""
-    before, after, position = around
-    begins = finder.begins(block)
-    edge = max(0, len(block) - finder.reach)
-    border = block[edge:] + after[: finder.reach]
-    begins += [edge + begin for begin in finder.begins(border) if edge + begin < len(block)]
-    if not begins:
-        return Found(position, position + len(block), newlines(block), [])
-    text = b"".join((before, block, after))
-    return cut(text, position, len(before), sorted(set(begins)), len(block), more)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    Read = Callable[[int], bytes]
+    Read = Callable[[memoryview], int]
 
 LIMIT = 64 << 30
 """Bytes one archive may unpack to: a bomb costs time, then ends."""
@@ -19,10 +19,8 @@ LIMIT = 64 << 30
 STEP = 128 << 10
 """Bytes asked of a library at a time: where an archive is cut short it loses what it had of them."""
 
-LARGEST = 1 << 20
-"""Bytes unpacked from gzip at a time, and packed ones read at a time: what a core's cache holds."""
-
 PACKED = 256 << 10
+"""Packed bytes read at a time."""
 
 _MAGIC = {
     b"\x1f\x8b": "gzip",
@@ -40,38 +38,78 @@ def compression(handle: int) -> str | None:
 
 
 def reader(handle: int, kind: str) -> Read:
-    """Return a function that reads about that many unpacked bytes, b"" at the end.
+    """Return a function that unpacks into a buffer and tells how many bytes it gave: 0 at the end.
 
     It raises ``OSError`` for an archive that is damaged, cut short, too large, or of a kind this
     Python cannot unpack.
     """
-    unpack = _gzip(handle) if kind == "gzip" else _open(kind, os.fdopen(handle, "rb", closefd=False)).read1
+    if kind == "gzip":
+        unpack = _gzip(handle)
+    else:
+        unpack = _copying(_open(kind, os.fdopen(handle, "rb", closefd=False)).read1)
     given = 0
     broken: OSError | None = None
 
-    def read(size: int) -> bytes:
+    def read(buffer: memoryview) -> int:
         nonlocal given, broken
         if broken:
             raise broken
         try:
-            piece: bytes = unpack(min(size, LARGEST if kind == "gzip" else STEP))
+            got = unpack(buffer)
         except Exception as error:
             broken = OSError(errno.EBADMSG, f"the {kind} data is damaged or cut short ({error})")
             raise broken from error
-        given += len(piece)
+        given += got
         if given > LIMIT:
             broken = OSError(errno.EFBIG, f"unpacks to more than {LIMIT >> 30} GiB")
-        return piece
+        return got
+
+    return read
+
+
+def _copying(next_piece: Callable[[int], bytes]) -> Read:
+    def read(buffer: memoryview) -> int:
+        piece = next_piece(min(len(buffer), STEP))
+        buffer[: len(piece)] = piece
+        return len(piece)
 
     return read
 
 
 def _gzip(handle: int) -> Read:
-    """Unpack the members of a gzip file one after the other.
+    """Unpack gzip right into the buffer, and let go of the interpreter for as long as that takes.
 
-    Not through the file objects of the libraries: they give small pieces, between which threads have
-    to wait for each other (a fifth of the time, measured).
+    Where that fails, what was unpacked of the last buffer is not told: it is unpacked again, more slowly.
     """
+    try:
+        # What isal's own igzip is made of; there is no public name for it.
+        from isal.isal_zlib import _GzipReader  # noqa: PLC0415 - loads only when used
+    except ImportError:
+        return _copying(_members(handle))
+    quick: Any = _GzipReader(os.fdopen(handle, "rb", buffering=0, closefd=False), PACKED)
+    given = 0
+    slow: Read | None = None
+
+    def read(buffer: memoryview) -> int:
+        nonlocal given, slow
+        if slow is None:
+            try:
+                got: int = quick.readinto(buffer)
+            except Exception:  # noqa: BLE001 - the other one will say what is wrong
+                os.lseek(handle, 0, os.SEEK_SET)
+                slow = _copying(_members(handle))
+                while given:
+                    given -= slow(buffer[: min(len(buffer), given)])
+            else:
+                given += got
+                return got
+        return slow(buffer)
+
+    return read
+
+
+def _members(handle: int) -> Callable[[int], bytes]:
+    """Unpack the members of a gzip file one after the other."""
     try:
         from isal import isal_zlib as zlib  # noqa: PLC0415 - three times as fast as zlib, where it exists
     except ImportError:
@@ -82,7 +120,7 @@ def _gzip(handle: int) -> Read:
     def read(size: int) -> bytes:
         nonlocal member, packed, begun
         while True:
-            if not packed and not (packed := os.read(handle, PACKED)):
+            if not packed and not (packed := os.read(handle, STEP)):
                 if begun:
                     raise EOFError("it ends in the middle")
                 return b""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from msgspec.structs import replace
 
 from diag.collectors import core_files, journal, log_sources
-from diag.crashes.book import FIRST, LAST, Book
+from diag.crashes.book import Book
 from diag.crashes.groups import group
 from diag.errors import DiagError
 from diag.investigate import changes, crash_code, siblings
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
 BLINDS = frozenset(f"C{number:03d}" for number in range(1, 15))
 """Any crash may stand in a log that could not be read."""
+
+
+MOST = 2000
+"""Kinds of crash that are judged, the most frequent ones: each gives findings that somebody has to read."""
 
 
 class Span(NamedTuple):
@@ -103,11 +107,15 @@ def look(
         except OSError as error:
             if logs or not isinstance(error, FileNotFoundError):
                 gaps.append(_gap(host, source.name, error))
+    log_sources.soon(host, ())
     if logs and gaps and not whole and not book.events:
         raise DiagError(f"{gaps[0].source}: {gaps[0].reason}", hint=gaps[0].hint)
     if book.left_out:
         gaps.append(_too_many(book))
     events, groups = _asked(book.events, group(book.events, host.info.zone, book.left_out), wanted)
+    if len(groups) > MOST:
+        gaps.append(_too_many_kinds(groups[MOST:]))
+        groups = groups[:MOST]
     groups = changes.beginnings(host, book.events, groups, _files(sources))
     groups = crash_code.name(host, book.events, groups, places, tell)
     living = siblings.look(host, groups, pause=pause, tell=tell) or Snapshot()
@@ -188,10 +196,22 @@ def _hint(host: Host, name: str, error: OSError) -> str:
 
 
 def _too_many(book: Book) -> Gap:
+    first, last = book.kept
     return Gap(
         source="diag",
-        hides=f"{book.left_out.total()} lines between the first {FIRST} and the last {LAST}: only counted",
+        hides=f"{book.left_out.total()} lines between the first {first} and the last {last}: only counted",
         reason="memory is kept bounded",
         hint="narrow the time with --since and --until",
+        blinds=BLINDS,
+    )
+
+
+def _too_many_kinds(groups: tuple[CrashGroup, ...]) -> Gap:
+    crashes = sum(one.count for one in groups)
+    return Gap(
+        source="diag",
+        hides=f"the causes of {len(groups)} rarer kinds of crash ({crashes} crashes)",
+        reason=f"the {MOST} most frequent kinds were judged; JSON has the events of all",
+        hint="narrow it with --program, --library, --since and --until",
         blinds=BLINDS,
     )

@@ -50,6 +50,8 @@ _CLEAR = {
 """What silence means: no more than what the command's rules have looked for."""
 _FULL = 3
 """Findings shown whole; of more, the rest in a line each (all of them with -v)."""
+_LISTED = 50
+"""Findings shown in a line each; of more, their number."""
 _EVIDENCE = 8
 """Raw lines shown of a finding (all of them with -v)."""
 
@@ -86,9 +88,12 @@ def parts(report: Report, *, verbose: bool) -> Iterator[RenderableType]:
     full = findings if verbose else findings[:_FULL]
     for finding in full:
         yield _finding(finding, verbose=verbose)
-    for finding in findings[len(full) :]:
+    listed = findings[len(full) :][:_LISTED]
+    for finding in listed:
         yield _headline(finding)
-    if len(findings) > len(full):
+    if more := len(findings) - len(full) - len(listed):
+        yield Text(f"and {more} more findings", style="dim")
+    if listed:
         yield Text("-v shows these in full", style="dim")
     facts = list(_facts(report, verbose=verbose))
     if facts:

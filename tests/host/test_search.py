@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import gzip
 import os
+import signal
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -200,6 +202,30 @@ def test_several_compressed_files_at_once_give_what_each_gives_alone(tmp_path: P
     assert _all_of(host, paths[5]) == alone[5]  # out of turn
     next(host.search(paths[0], NEEDLES, lambda _: 0))  # left half-way
     assert _all_of(host, paths[1]) == alone[1]
+    host.search_soon([], NEEDLES, lambda _: 0)  # the others are stopped
+
+
+def test_an_archive_cut_short_gives_all_that_was_unpacked(tmp_path: Path) -> None:
+    packer = zlib.compressobj(wbits=31)
+    data = packer.compress(b"hay\n" * 700_000 + b"needle at the end\n") + packer.flush(zlib.Z_SYNC_FLUSH)
+    (tmp_path / "log.gz").write_bytes(data)
+    found, error = _all_of(LiveHost(), str(tmp_path / "log.gz"))
+    assert ([hit.text for hit in found], error) == ([b"needle at the end"], errno.EBADMSG)
+
+
+def test_a_search_whose_process_is_killed_is_told(tmp_path: Path) -> None:
+    paths = [str(tmp_path / f"{number}.gz") for number in range(2)]
+    for path in paths:
+        Path(path).write_bytes(gzip.compress(os.urandom(1 << 20) + b"needle\n" * 100_000, 1))
+    host, others = LiveHost(), _children()
+    host.search_soon(paths, NEEDLES, lambda _: 0)
+    for child in _children() - others:
+        os.kill(child, signal.SIGKILL)
+    assert [_all_of(host, path)[1] for path in paths] == [errno.EIO, errno.EIO]
+
+
+def _children() -> set[int]:
+    return set(map(int, Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()))
 
 
 def _all_of(host: LiveHost, path: str) -> tuple[list[Hit], int | None]:

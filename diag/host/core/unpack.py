@@ -60,7 +60,10 @@ def _unpacked(packed: int, kind: str, say: Say) -> Opened:
     most = min(LARGEST, room.f_bavail * room.f_frsize - SPARE)
     try:
         size = _copy(
-            partial(_next, unpack.reader(packed, kind)), target, most, lambda: say(_place(packed) / whole)
+            partial(_next, unpack.reader(packed, kind), memoryview(bytearray(STEP))),
+            target,
+            most,
+            lambda: say(_place(packed) / whole),
         )
         os.ftruncate(target, size)
     except OSError:
@@ -89,10 +92,10 @@ def _copy(read: Callable[[int], bytes], target: int, most: int, say: Callable[[]
     return size
 
 
-def _next(read: Callable[[int], bytes], done: int) -> bytes:
+def _next(read: unpack.Read, buffer: memoryview, done: int) -> bytes:
     """Read on; what is damaged after a beginning ends the core there, and its headers will tell."""
     try:
-        return read(STEP)
+        return bytes(buffer[: read(buffer)])
     except OSError as error:
         if done and error.errno == errno.EBADMSG:
             return b""
