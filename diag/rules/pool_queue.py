@@ -23,6 +23,8 @@ _ANSWERS = frozenset({"queue", "event", "condition", "lock", "semaphore", "futur
 """By what a thread may be told that another has done its work."""
 _INSIDE = _ANSWERS | {"full queue", "unfinished queue", "barrier", "thread", "work", "queued-work", "futex"}
 """What only a thread of the same process can end."""
+_ELSEWHERE = frozenset({"sleep", "signal", "epoll"})
+"""What main threads, metrics and heartbeats do: they sleep, or wait for somebody outside."""
 _POOL = 2
 
 
@@ -44,9 +46,45 @@ def _waiting_inside(graph: Graph, one: Blocked, workers: Sequence[Wait]) -> tupl
     waits = [seen.wait for seen in threads if seen.wait and seen.thread.tid not in tids]
     if told := [wait for wait in waits if wait.stuck and _needs(wait, tids)]:
         return tuple(told)
-    if not _nobody_else(graph, holder.pid, tids):
-        return ()
-    return tuple(wait for wait in waits if wait.resource.kind in _ANSWERS)
+    answers = tuple(wait for wait in waits if wait.resource.kind in _ANSWERS)
+    clear = own is not None and _asks_like_others(graph, own, tids)
+    return answers if _nobody_else(graph, holder.pid, tids, clear=clear) else ()
+
+
+def _asks_like_others(graph: Graph, own: SeenThread, tids: set[int | None]) -> bool:
+    """Whether as many threads as there are workers wait in the function where the transaction's does.
+
+    Those whose statements the workers run wait there: it is how this program asks its pool.
+    """
+    place = _asked_in(own)
+    others = [
+        seen
+        for seen in graph.threads(own.process.pid)
+        if seen.thread.tid not in tids and seen.thread.tid != own.thread.tid and _asked_in(seen) == place
+    ]
+    return place is not None and len(others) >= len(tids)
+
+
+def _asked_in(seen: SeenThread) -> tuple[str, str] | None:
+    wait = seen.wait
+    if wait is None or wait.where is None or wait.resource.kind not in _ANSWERS:
+        return None
+    return wait.where.file, wait.where.function
+
+
+def elsewhere(graph: Graph, pid: int, workers: Sequence[Wait]) -> list[SeenThread]:
+    """Threads beside a home-made pool that idle elsewhere: it is inferred that they do not serve it."""
+    tids = {wait.waiter.tid for wait in workers}
+    return [
+        seen
+        for seen in graph.threads(pid)
+        if seen.thread.tid not in tids and seen.wait and _is_elsewhere(seen.wait)
+    ]
+
+
+def _is_elsewhere(wait: Wait) -> bool:
+    listens = wait.resource.kind == "socket" and wait.how is How.IDLE
+    return listens or wait.resource.kind in _ELSEWHERE
 
 
 def _needs(wait: Wait, tids: set[int | None]) -> bool:
@@ -57,16 +95,19 @@ def _needs(wait: Wait, tids: set[int | None]) -> bool:
     return bool(holders) and holders <= tids
 
 
-def _nobody_else(graph: Graph, pid: int, tids: set[int | None]) -> bool:
+def _nobody_else(graph: Graph, pid: int, tids: set[int | None], *, clear: bool) -> bool:
     """Whether only the workers could end a wait for a queue, event or lock of their process.
 
     Pools that are no executors (threads and a queue) show no list of their work. But where all other threads
-    wait for something inside the process too, without a time limit, none of them will give an answer.
+    wait for something inside the process too, without a time limit, none of them will give an answer; nor
+    will those that sleep or listen for somebody outside, where it is ``clear`` how the pool is asked.
     """
     return len(tids) >= _POOL and all(
         seen.wait is not None
-        and seen.wait.resource.kind in _INSIDE
-        and seen.wait.how in (How.BLOCKED, How.IDLE)
+        and (
+            (clear and _is_elsewhere(seen.wait))
+            or (seen.wait.resource.kind in _INSIDE and seen.wait.how in (How.BLOCKED, How.IDLE))
+        )
         for seen in graph.threads(pid)
         if seen.thread.tid not in tids
     )

@@ -101,6 +101,7 @@ def _finding(graph: Graph, one: Blocked) -> Finding:
         against=(
             "the server's lock wait timeout fails the statements in turn: the pool frees for a moment, and "
             "fills again",
+            *_beside(graph, holder.pid, workers, first),
         ),
         remedy=(
             database_locks.kill(one),
@@ -110,6 +111,17 @@ def _finding(graph: Graph, one: Blocked) -> Finding:
         ),
         check=(*phrases.check_stack(holder.pid, first.waiter.pid), "diag db DSN"),
     )
+
+
+def _beside(graph: Graph, pid: int, workers: Sequence[Wait], first: Wait) -> Iterator[str]:
+    """Name the threads of which it is only inferred that they do not serve a home-made pool."""
+    if first.waiter.pid != pid or first.resource.kind in pool_queue.QUEUES:
+        return
+    beside = pool_queue.elsewhere(graph, pid, workers)
+    if beside:
+        names = [phrases.who(seen.wait.waiter) for seen in beside if seen.wait]
+        more = f" and {len(names) - 3} others" if len(names) > 3 else ""
+        yield f"{', '.join(names[:3])}{more} idle elsewhere: if one of them serves that pool too, it goes on"
 
 
 def _confidence(graph: Graph, one: Blocked, *, inside: bool, told: bool) -> Confidence:

@@ -17,10 +17,12 @@ import pytest
 
 from tests.live.test_database_faults import only_gap
 from tests.live.test_databases import client, waiting
+from tests.support.certificates import self_signed
 from tests.support.cli import diag
 from tests.support.locked import ROOT
 from tests.support.processes import wait_until
 from tests.support.relay import relay
+from tests.support.servers import mariadb
 
 if TYPE_CHECKING:
     from tests.support.servers import MariaDB
@@ -79,6 +81,22 @@ def _fill(stack: ExitStack, port: int) -> None:
     with suppress(pymysql.err.OperationalError):
         while True:
             stack.enter_context(pymysql.connect(host="127.0.0.1", port=port, user="app", password="apppw"))
+
+
+def test_a_login_with_tls(tmp_path: Path) -> None:
+    """With the server's certificate checked against its authority, and without."""
+    certificate, key = self_signed(tmp_path)
+    with mariadb(f"--ssl-cert={certificate}", f"--ssl-key={key}", f"--ssl-ca={certificate}") as server:
+        server.execute(
+            "create user diag@'127.0.0.1' identified by 'geheim' require ssl;"
+            "grant process on *.* to diag@'127.0.0.1'"
+        )
+        for option in ("ssl=1", f"ssl_ca={certificate}"):
+            answer = diag("db", f"{server.dsn()}?{option}")
+            assert (answer.code, answer.json["gaps"]) == (0, []), answer
+        (other := tmp_path / "other").mkdir()
+        gap = only_gap(diag("db", f"{server.dsn()}?ssl_ca={self_signed(other)[0]}"))
+        assert "certificate verify failed" in gap["reason"]
 
 
 def test_a_user_that_must_come_with_tls_to_a_server_without(shop: MariaDB) -> None:

@@ -90,8 +90,8 @@ def test_d001_a_commit_is_queued_behind_the_updates_of_its_own_pool(
 
 @pytest.mark.parametrize(
     ("driver", "unix", "more"),
-    [("pymysql", False, ()), ("MySQLdb", True, ("event",))],
-    ids=["queue", "event"],
+    [("pymysql", False, ()), ("MySQLdb", True, ("event",)), ("pymysql", False, ("queue", "beside"))],
+    ids=["queue", "event", "beside"],
 )
 def test_d001_a_pool_that_is_no_executor(
     shop: MariaDB, driver: str, unix: bool, more: tuple[str, ...]
@@ -104,6 +104,7 @@ def test_d001_a_pool_that_is_no_executor(
         finding = answer.found("D001", program.pid)
         assert finding["confidence"] == "likely"
         assert "all 4 workers" in finding["summary"]
+        assert any("metrics" in line for line in finding["against"]) is ("beside" in more)
         assert not {"D002", "D003"} & set(answer.codes)
 
 
@@ -234,7 +235,7 @@ def test_a_prepared_transaction_that_nobody_owns(shop: MariaDB) -> None:
 
 
 def test_busy_clients_on_one_row_are_healthy(shop: MariaDB) -> None:
-    with client("pymysql", "busy", shop.port) as one, client("MySQLdb", "busy", shop.port):
+    with client("pymysql", "busy", shop.port, 30) as one, client("MySQLdb", "busy", shop.port):
         for start in ("why", one.pid), ("db",):
             answer = diag(*start, "--dsn", shop.dsn())
             assert (answer.code, answer.json["findings"], answer.json["gaps"]) == (0, [], []), answer

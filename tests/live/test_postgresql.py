@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import time
@@ -14,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
-from tests.support.cli import Answer, diag, diag_as_nobody
+from tests.support.certificates import self_signed
+from tests.support.cli import NOBODY, Answer, diag, diag_as_nobody
 from tests.support.interpreters import interpreter, packages
 from tests.support.locked import ROOT
 from tests.support.processes import running, wait_until
@@ -364,6 +366,25 @@ def test_tls_that_one_side_wants_and_the_other_has_not(shop: PostgreSQL) -> None
         access.write_text(known, encoding="utf-8")
         shop.execute("select pg_reload_conf()")
         wait_until(lambda: diag("db", shop.dsn()).code == 0, "the server has read its file again")
+
+
+def test_a_login_with_tls(shop: PostgreSQL, tmp_path: Path) -> None:
+    certificate, key = self_signed(tmp_path)
+    data = Path(shop.directory, "data")
+    for one in (certificate, key):
+        shutil.copy(one, data)
+        if os.geteuid() == 0:
+            os.chown(data / one.name, NOBODY, NOBODY)
+    (data / "server.key").chmod(0o600)
+    try:
+        shop.execute("alter system set ssl = on", "select pg_reload_conf()")
+        for options in ("sslmode=require", f"sslmode=verify-full&sslrootcert={certificate}"):
+            wait_until(lambda: diag("db", f"{shop.dsn()}?{options}").code == 0, f"a login with {options}")  # noqa: B023
+        (other := tmp_path / "other").mkdir()
+        wrong = f"sslmode=verify-full&sslrootcert={self_signed(other)[0]}"
+        assert "certificate verify failed" in only_gap(diag("db", f"{shop.dsn()}?{wrong}"))["reason"]
+    finally:
+        shop.execute("alter system reset ssl", "select pg_reload_conf()")
 
 
 def _until(ask: Callable[[], dict[str, str]], wanted: Callable[[dict[str, str]], bool]) -> dict[str, str]:

@@ -3,8 +3,9 @@
 A case is a function of a Server and of the words behind its name on the command line.
 
 pool SIZE CLIENTS    every statement goes through a bounded executor: the COMMIT queues behind the UPDATEs
-homemade SIZE CLIENTS [event]
-                     the same with threads and a queue; replies by a queue, or by an event
+homemade SIZE CLIENTS [queue|event] [beside]
+                     the same with threads and a queue; replies by a queue, or by an event;
+                     beside: with threads that have nothing to do with it
 clients COUNT        that many connections update one row and commit
 sleep, flock PATH, call PORT
                      keeps the row locked while it sleeps, waits for a file lock, or calls a service
@@ -12,7 +13,7 @@ wait                 wants the row
 ring PATH            has the file lock and wants the row; flock PATH is the other half of the ring
 reader               an open SELECT in a transaction, then nothing
 ddl, select          ALTER TABLE, and a SELECT on the same table
-busy                 transactions as they should be, on one row, for ever
+busy [COUNT]         transactions as they should be, on one row, for ever
 """
 from __future__ import print_function
 
@@ -86,7 +87,7 @@ def pool(server, size, clients):
     together(request, "request", clients)
 
 
-def homemade(server, size, clients, reply="queue"):
+def homemade(server, size, clients, reply="queue", beside=""):
     """Workers that take jobs from a queue, as programs had them before there were executors."""
     try:
         from queue import Queue
@@ -122,6 +123,12 @@ def homemade(server, size, clients, reply="queue"):
     threads = [threading.Thread(target=worker, name="worker-%d" % n) for n in range(int(size))]
     for thread in threads:
         thread.start()
+    if beside:
+        listening = socket.socket()
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(1)
+        for target, arguments, name in ((time.sleep, (600,), "metrics"), (listening.accept, (), "status")):
+            threading.Thread(target=target, args=arguments, name=name).start()
     together(request, "request", clients)
 
 
@@ -241,7 +248,7 @@ def select(server):
     server.run("select balance from %s where id = 1" % server.table)
 
 
-def busy(server):
+def busy(server, count=3):
     def work():
         connection = server.connect()
         while True:
@@ -249,7 +256,7 @@ def busy(server):
             time.sleep(0.002)
             connection.commit()
 
-    for number in range(3):
+    for number in range(int(count)):
         thread = threading.Thread(target=work, name="busy-%d" % number)
         thread.daemon = True
         thread.start()

@@ -48,8 +48,8 @@ class MariaDB(NamedTuple):
 
 
 @contextmanager
-def mariadb() -> Iterator[MariaDB]:
-    """Run Debian's MariaDB on a private data directory, socket and loopback port."""
+def mariadb(*more: str) -> Iterator[MariaDB]:
+    """Run Debian's MariaDB on a private data directory, socket and loopback port; ``more`` options."""
     server = need_tool("mariadbd", "mariadb-server")
     installer = need_tool("mariadb-install-db", "mariadb-server")
     # In /tmp, not in pytest's directory: the path of a UNIX socket holds at most 107 bytes.
@@ -82,7 +82,7 @@ def mariadb() -> Iterator[MariaDB]:
             server, *common, *small, f"--socket={home}/sock", f"--port={port}",
             f"--pid-file={home}/pid", "--bind-address=127.0.0.1", "--skip-log-bin",
             "--skip-name-resolve", "--innodb-flush-log-at-trx-commit=0",
-            "--innodb-use-native-aio=0", "--log-error=/dev/stderr",
+            "--innodb-use-native-aio=0", "--log-error=/dev/stderr", *more,
         ]  # fmt: skip
         with started(argv) as (process, errors):
             running = MariaDB(process.pid, f"{home}/sock", port)
