@@ -118,10 +118,10 @@ FORMATS = (
         "truncated",
         "rest",
         Role.CONTEXT,
-        ("]  in ", "y on CPU "),
+        ("]  in ", "y on CPU ", ".so[", "r 14 in ", "r 15 in ", "n fault in "),
         re.compile(
             rf"(?:^|(?<=\] )|(?<=^'))\s*(?:sp (?P<sp>{HEX}) )?(?:error (?P<error_raw>{HEX}))?"
-            rf"(?:{MAP.replace(' in', ' ?in', 1)}){_CPU}"
+            rf"(?:level \d translation fault)?(?:{MAP.replace(' in', ' ?in', 1)}){_CPU}"
         ),
     ),
 )

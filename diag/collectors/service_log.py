@@ -135,7 +135,7 @@ FORMATS = (
         "app",
         "glibc",
         Role.REPORT,
-        ("*** Error in `", "*** glibc detected"),
+        ("*** Error in `", "d ***"),
         re.compile(
             r"\*\*\* (?:Error in `(?P<exe>[^']+)'|glibc detected \*\*\* (?P<command>\S+)): "
             rf"(?P<error_text>.+?): 0x(?P<pointer>{HEX}) \*\*\*"
@@ -149,7 +149,8 @@ FORMATS = (
         ("(): ", "ee or c", "rrupted "),
         re.compile(
             r"(?P<error_text>(?:free|malloc|realloc|calloc|malloc_consolidate|munmap_chunk|"
-            r"tcache_\w+)\(\): [a-z][a-z -]+(?:\([a-z !]+\))?(?: [a-z]+)*|double free or corruption \(\S+\)|"
+            r"tcache_\w+)\(\): [a-z][a-z_> -]{1,80}(?:\([a-z !]{1,40}\))?(?: [a-z]{1,20}){0,6}(?: \d)?|"
+            r"double free or corruption \(\S+\)|"
             r"corrupted size vs\. prev_size(?: [a-z ]+)?|corrupted double-linked list(?: \([a-z ]+\))?)\s*$"
         ),
         fixed={"signal": 6},
@@ -159,8 +160,11 @@ FORMATS = (
         "app",
         "glibc",
         Role.REPORT,
-        ("*** stack smashing",),
-        re.compile(r"\*\*\* stack smashing detected \*\*\*: (?:(?P<command>.+?) )?terminated"),
+        ("d ***",),
+        # debug/fortify_fail.c: smashed stacks, and overflows that _FORTIFY_SOURCE notices.
+        re.compile(
+            r"\*\*\* (?:stack smashing|buffer overflow) detected \*\*\*: (?:(?P<command>.+?) )?terminated"
+        ),
         fixed={"signal": 6},
         anywhere=False,
     ),

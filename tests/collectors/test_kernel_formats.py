@@ -164,3 +164,21 @@ def test_the_clock_of_a_kmsg_record_counts_microseconds() -> None:
     event = parse_line("6,1234,123456789,-;app[7]: segfault at 0 ip 0 sp 0 error 4", AT)
     assert event is not None
     assert event.uptime == "123.456789"
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        "    error 4 in libx.so[8558a40,790e2fd82000+c88e000]",
+        "    sp 00007ffd22523860 error 6 in x.cpython-310.so[7fe919f75000+953000]",
+        "                error 14 in prog3.5[55f0889ee000+3ef000]",
+        "in _x_internal.so[7fa144236000+410c000]",
+        "level 2 translation fault in netd[aaaac0000000+30000]",
+    ],
+)
+def test_the_rest_of_a_torn_line_has_a_needle_of_its_own(rest: str) -> None:
+    assert any(needle in rest for needle in NEEDLES)
+    event = parse_line(rest, AT)
+    assert event is not None
+    assert (event.form, event.role.value) == ("rest", "context")
+    assert event.map_base

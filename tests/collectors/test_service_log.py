@@ -51,6 +51,9 @@ TIME = "[2026-11-11 07:00:03,044: ERROR/MainProcess] "
         ("Fatal Python error: Segmentation fault", "python-fatal", None, 11),
         ("Fatal Python error: GC object already tracked", "python-fatal", None, 6),
         ("double free or corruption (out)", "glibc", None, 6),
+        ("free(): double free detected in tcache 2", "glibc", None, 6),
+        ("malloc(): mismatching next->prev_size (unsorted)", "glibc", None, 6),
+        ("*** buffer overflow detected ***: terminated", "glibc", None, 6),
         ("app: src/a.c:12: work: Assertion `x > 0' failed.", "other", None, 6),
     ],
 )  # fmt: skip
