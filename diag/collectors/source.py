@@ -6,12 +6,15 @@ import codecs
 import contextlib
 import re
 import stat
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from diag.model.facts import Gap
 from diag.model.source import Source
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from diag.host import Host
     from diag.model.facts import Process
 
@@ -26,6 +29,7 @@ SOURCE_RULES = frozenset({"L001", "L005", "L006"})
 """Rules that missing source may blind."""
 
 _COOKIE = re.compile(rb"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")  # PEP 263: in the first two lines
+_COMMAND = re.compile(r"-[A-Za-z23]*c\Z")
 _UTF8 = re.compile(r"utf[-_]?8(?:[-_]sig)?\Z", re.IGNORECASE)
 _TEXT_CODECS = re.compile(
     r"(?:latin|iso|cp|windows|koi8|mac|gb|big5|euc|shift|sjis|ascii|us)[-_\w]*\Z", re.IGNORECASE
@@ -34,6 +38,8 @@ _TEXT_CODECS = re.compile(
 
 def collect(host: Host, process: Process, file: str) -> Source | Gap:
     """Read the source file that a frame of ``process`` names, as that process sees the path."""
+    if file == "<string>" and (text := _command(process.argv)):
+        return Source(file=file, text=to_utf8(text.encode("utf-8", "replace")))
     if not file or file.startswith("<") or "\0" in file:
         return _gap(file, "it has no file: it was compiled from a string, or frozen", "nothing to do")
     path = _seen_by(host, process, file)
@@ -47,6 +53,20 @@ def collect(host: Host, process: Process, file: str) -> Source | Gap:
     if len(data) > LIMIT:
         return _gap(file, f"it is larger than {LIMIT >> 10} KiB", "nothing to do")
     return Source(file=file, text=to_utf8(data), changed=status.modified > process.since + SLACK)
+
+
+def _command(argv: Sequence[str]) -> str | None:
+    """The program that ``python -c`` was given: its frames name it ``<string>``.
+
+    So do those of what exec() runs: a program with an exec() in it is none. Options may stand together:
+    ``-Ic``. What comes behind a script's name is the script's own.
+    """
+    for option, text in pairwise(argv[1:]):
+        if _COMMAND.match(option):
+            return None if "exec(" in text or "exec " in text else text
+        if not option.startswith("-"):
+            return None
+    return None
 
 
 def to_utf8(data: bytes) -> bytes:

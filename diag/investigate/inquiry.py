@@ -12,7 +12,7 @@ from diag.model.facts import Gap
 from diag.model.graph import Actor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from diag.collectors.pyobjects import PyObjects
     from diag.host import Host
@@ -52,6 +52,16 @@ class Inquiry:
         if pid not in self._threads:
             self._threads[pid] = tuple(threads.collect(self.host, pid, self.clock))
         return self._threads[pid]
+
+    def opened(self, pid: int, files: Collection[tuple[int, int]]) -> list[str]:
+        """The paths, as the process has them, of those ``files`` (st_dev, st_ino) that it has open."""
+        if not files:
+            return []
+        try:
+            links = self.host.fds(pid)
+        except OSError:
+            return []
+        return [link.target for link in links if (link.device, link.inode) in files]
 
     def has_stacks(self, pid: int) -> bool:
         """Whether the stacks of a process have been asked for."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from diag.investigate import lock_lines
+from diag.investigate.lock_files import id_of
 from diag.model.facts import Evidence
 from diag.model.graph import How, Resource, Wait
 from diag.model.source import Sure
@@ -102,6 +103,9 @@ def link_elsewhere(inquiry: Inquiry, graph: LockGraph, stack: Stack) -> Wait | N
         return None
     for path, _ in lock_lines.asked_paths(inquiry, stack, ask):
         if resource := graph.adopt(path):
+            return link(inquiry, graph, stack, {path: resource})
+    for path in inquiry.opened(stack.pid, {id_of(lock) for lock in graph.elsewhere}):
+        if resource := graph.adopt(f"/proc/{stack.pid}/root{path}"):
             return link(inquiry, graph, stack, {path: resource})
     return None
 

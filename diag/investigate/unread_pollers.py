@@ -57,13 +57,8 @@ def adopt(inquiry: Inquiry, graph: LockGraph, pids: Collection[int], restless: R
     if not held:
         return
     for pid in restless(inquiry, [pid for pid in pids if not inquiry.stacks(pid)]):
-        try:
-            links = inquiry.host.fds(pid)
-        except OSError:
-            continue
-        for link in links:
-            if (link.device, link.inode) in held:
-                graph.adopt(f"/proc/{pid}/root{link.target}")
+        for path in inquiry.opened(pid, held):
+            graph.adopt(f"/proc/{pid}/root{path}")
 
 
 def _opened(inquiry: Inquiry, graph: LockGraph, pid: int) -> Descriptor | None:

@@ -86,6 +86,19 @@ def test_what_is_no_source_is_a_gap(tmp_path: Path) -> None:
         assert found.blinds, what
 
 
+def test_the_program_of_an_option_is_its_own_source() -> None:
+    program = "import time\ntime.sleep(1)\n"
+    for line in ("python|-c|PROGRAM", "python2|-u|-Ic|PROGRAM|x"):
+        found = collect(HOST, started_as(line, program), "<string>")
+        assert found == Source(file="<string>", text=program.encode())
+    for line in ("python|app.py|-c|PROGRAM", "python|-c|exec(input())PROGRAM"):
+        assert isinstance(collect(HOST, started_as(line, program), "<string>"), Gap)
+
+
+def started_as(line: str, program: str) -> Process:
+    return replace(me(), argv=tuple(word.replace("PROGRAM", program) for word in line.split("|")))
+
+
 @pytest.fixture
 def elsewhere(tmp_path: Path) -> Iterator[Process]:
     """A process with another root and working directory than ours."""

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.live.stories import LOCKS, diag_locks, lock_of, pids
+from tests.support.cli import diag
 from tests.support.interpreters import on_pythons, packages, version_of
-from tests.support.processes import running, wait_for_call, wait_for_poller
+from tests.support.processes import running, started, wait_for_call, wait_for_poller
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -81,6 +82,32 @@ def test_a_loop_written_by_hand(role: str, python: str, tmp_path: Path) -> None:
         [waiter] = lock_of(answer, path)["waiters"]
         assert waiter["how"] == "polling"
         assert role.replace("-", "_") in waiter["where"]["function"], answer
+
+
+LOOP = """
+import fcntl, sys, time
+file = open(sys.argv[1], "a")
+while True:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        break
+    except (IOError, OSError):
+        time.sleep(0.1)
+"""
+
+
+@on_pythons("2.7", "3.13")
+def test_a_program_on_the_command_line_whose_variables_name_no_path(python: str, tmp_path: Path) -> None:
+    path = tmp_path / "app.lock"
+    with (
+        running(python, LOCKS, "hold", path) as holder,
+        started([python, "-c", LOOP, str(path)]) as (poller, _),
+    ):
+        wait_for_poller(poller.pid, path)
+        for answer in (diag_locks(path), diag("why", poller.pid)):
+            finding = answer.found("L006", holder.pid)
+            assert pids(finding["victims"]) == {poller.pid}, answer
+            assert finding["chain"][0]["where"]["line"] == 6, answer
 
 
 @on_pythons("2.7", "3.13")
