@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from diag.collectors.file_locks import FileLock
     from diag.investigate.lock_graph import LockGraph
     from diag.investigate.targets import Target
-    from diag.model.facts import Process
-    from diag.model.graph import Wait
 
 
 def locks(graph: LockGraph) -> tuple[Lock, ...]:
@@ -80,30 +78,12 @@ def _others(graph: LockGraph) -> tuple[Lock, ...]:
     return tuple(found.values())
 
 
-def _taker_without_file(graph: LockGraph, waits: Sequence[Wait]) -> Process | None:
-    """The living process that took a lock which nobody has a descriptor of."""
-    for lock in (lock for wait in waits for lock in graph.blocking(wait)):
-        if lock.listed and lock.pid > 0 and (process := graph.inquiry.process(lock.pid)):
-            return process
-    return None
-
-
 def gaps(graph: LockGraph, blinds: frozenset[str]) -> Iterable[Gap]:
     """Say what stayed hidden, but only where it could matter."""
     ownerless = any(graph.files.is_asked(lock) and not graph.holds(lock) for lock in graph.held())
     unexplained = [wait for wait in graph.waits if wait.stuck and not wait.holds]
     if graph.files.denied and (ownerless or unexplained or graph.waits):
         yield descriptors.denied_gap(graph.inquiry.host, graph.files.denied, blinds)
-    elif taker := _taker_without_file(graph, unexplained):
-        yield Gap(
-            source="/proc/locks and /proc/PID/fd",
-            hides=f"what keeps the lock that pid {taker.pid} ({taker.name}) took: it has no descriptor now",
-            reason="no process has the file open: a memory mapping, or a message with the descriptor "
-            "that nobody has received (SCM_RIGHTS), keeps it open",
-            hint=f"look for the file in /proc/{taker.pid}/maps and of its children, and at its UNIX sockets "
-            f"(ss -xp); when they end, the lock is free",
-            blinds=blinds,
-        )
     elif any(wait.how is How.BLOCKED for wait in unexplained):
         yield _unseen_holder(graph, blinds)
     elif unexplained:
@@ -134,7 +114,7 @@ def _unseen_holder(graph: LockGraph, blinds: frozenset[str]) -> Gap:
     else:
         reason = (
             "no process has a descriptor of it: it may be in a message between processes (SCM_RIGHTS), in a "
-            "table of io_uring, or with the kernel's NFS server"
+            "table of io_uring, behind a memory mapping, or with the kernel's NFS server"
         )
         hint = "/proc/locks names the process that took it: see whom that one sends descriptors to (ss -xp)"
     return Gap(

@@ -18,7 +18,7 @@ from diag.investigate import (
 )
 from diag.investigate.lock_memory import LockMemory
 from diag.waits import native_lock, thread_lock, thread_semaphore
-from diag.waits.python_locks import Primitive, held_by, wanted
+from diag.waits.python_locks import Primitive, freed_by, held_by, wanted
 from diag.waits.thread_lock import Member, Scenery
 
 if TYPE_CHECKING:
@@ -228,4 +228,5 @@ def _member(
         word=word,
         wanted=want,
         asked=asked.get((seen.process.pid, seen.thread.tid)),
+        frees=freed_by(seen.stack, sources) if holds else frozenset(),
     )

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from diag.model.facts import Evidence
 from diag.model.graph import Handler, Hold, How, Resource, Wait
 from diag.waits.lock_sites import handler_between
-from diag.waits.python_locks import Primitive
+from diag.waits.python_locks import Primitive, last_word
 from diag.waits.scene import actor, at, time_limit
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ class Member(NamedTuple):
     word: int | None = None  # the futex it sleeps in
     wanted: Wanted | None = None
     asked: Asked | None = None
+    frees: frozenset[str] = frozenset()  # locks that its functions release and do not take, by last word
 
     @property
     def actor(self) -> Actor:
@@ -188,7 +189,16 @@ def _owner(member: Member, wanted: Wanted, scenery: Scenery) -> Owner | None:
     sure = [each for each in found if each.certain]
     tids = {each.member.thread.tid for each in sure or found}
     # Two threads inside one lock cannot be: the source does not say enough to blame either.
-    return (sure or found)[0] if len(tids) == 1 else None
+    one = (sure or found)[0] if len(tids) == 1 else None
+    return None if one and one.member is member and _is_signal(one, scenery) else one
+
+
+def _is_signal(owner: Owner, scenery: Scenery) -> bool:
+    """Whether a lock that a call took may be released by another thread: a signal, not a guard."""
+    if owner.held is None or owner.held.site.how != "call":
+        return False
+    name = last_word(owner.held.site.target)
+    return any(name in other.frees for other in scenery.members if other is not owner.member)
 
 
 def _inside(member: Member, wanted: Wanted, scenery: Scenery) -> Iterator[Owner]:

@@ -102,7 +102,7 @@ def test_healthy_look_alikes_give_nothing(python: str, case: str) -> None:
 
 
 @on_pythons("3.6", "3.13")
-@pytest.mark.parametrize("case", ["loop_idle", "loop_busy", "pool_waiting"])
+@pytest.mark.parametrize("case", ["loop_idle", "loop_busy", "pool_waiting", "gate_of_one_thread"])
 def test_healthy_loops_and_pools_give_nothing(python: str, case: str) -> None:
     with running(python, PROGRAM, case) as program:
         answer = diag("why", program.pid)

@@ -133,7 +133,7 @@ def test_source_that_cannot_be_read_is_said(python: str) -> None:
         "signal.signal(signal.SIGUSR1, lambda *_: lock.release())\n"
         "print('ready', flush=True)\nlock.acquire()\n"
     )
-    with started([python, "-c", code]) as (process, _):
+    with started([python, "-c", f"exec({code!r})"]) as (process, _):
         assert process.stdout
         assert process.stdout.readline() == "ready\n"
         wait_until(lambda: threads_in(process.pid, "futex"), "futex")

@@ -257,6 +257,20 @@ def fork_gate():
     os.waitpid(child, 0)
 
 
+def gate_of_one_thread():
+    """A lock as a signal: who waits has taken it before, and a thread that is busy releases it."""
+    gate = threading.Lock()
+
+    def opener():
+        time.sleep(1000)
+        gate.release()
+
+    gate.acquire()
+    start(opener)
+    ready()
+    gate.acquire()
+
+
 def loop_idle():
     import asyncio
 

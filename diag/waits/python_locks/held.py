@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from diag.waits.lock_sites.held import each_taken, enclosing
 from diag.waits.lock_sites.named import own_type
+from diag.waits.lock_sites.syntax import locate
+from diag.waits.lock_sites.words import calls, frees, lock_of, takes
 from diag.waits.python_locks.names import Name, name_of
 
 if TYPE_CHECKING:
@@ -42,6 +44,26 @@ def held_by(stack: Stack, sources: Mapping[str, Source]) -> tuple[Held, ...]:
         return tuple(found)
     released = _released(found, stack.frames, waits)
     return tuple(held for held in found if held is not released)
+
+
+def freed_by(stack: Stack, sources: Mapping[str, Source]) -> frozenset[str]:
+    """Name, by their last word, the locks that a thread's functions release but do not take.
+
+    A plain lock may be taken by one thread and released by another: then it is a signal.
+    """
+    found: set[str] = set()
+    for frame in stack.frames:
+        position = None if frame.native else locate(frame, sources.get(frame.file))
+        if position is not None:
+            made = list(calls(position.scope))
+            taken = {last_word(lock_of(call)) for call in made if takes(call)}
+            found |= {last_word(lock_of(call)) for call in made if frees(call)} - taken
+    return frozenset(found)
+
+
+def last_word(expression: str) -> str:
+    """The name that the object has where it is used: ``gate`` of ``self.gate``."""
+    return expression.rpartition(".")[2]
 
 
 def _named(frame: Frame, source: Source | None, callee: Frame | None) -> Iterator[tuple[Site, Name | None]]:
