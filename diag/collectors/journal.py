@@ -54,7 +54,7 @@ def read_file(host: Host, path: str, since: float | None = None) -> Iterator[Cra
 
 
 def _begin(since: float | None) -> tuple[str, ...]:
-    return () if since is None else (f"--since=@{int(since)}",)
+    return () if since is None else (f"--since=@{max(0, int(since))}",)
 
 
 def is_file(host: Host, path: str) -> bool:

@@ -13,6 +13,8 @@ import stat
 import threading
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from functools import cache
 from typing import TYPE_CHECKING
 
 from diag.host import unpack
@@ -76,13 +78,27 @@ def _told(pieces: Iterator[Found], progress: Progress, packed: int | None = None
 def open_log(path: str) -> int:
     """Open a log; never wait for a FIFO's writer, never touch a device."""
     ours = path.startswith(("/dev/fd/", "/proc/self/fd/")) or path == "/dev/stdin"
-    mode = os.stat(to_path(path)).st_mode
+    about = os.stat(to_path(path))
+    mode = about.st_mode
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, "is a directory, not a log", path)
     if not stat.S_ISREG(mode) and not (ours and stat.S_ISFIFO(mode)):
         raise OSError(errno.EINVAL, f"is {_what(mode)}, not a regular file", path)
+    if not ours and about.st_dev in _kernels():
+        # Some are endless, and to read /proc/kmsg takes messages away from syslogd.
+        raise OSError(errno.EINVAL, "is a file of the kernel's own, not a log", path)
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | (0 if ours else os.O_NONBLOCK)
     return os.open(to_path(path), flags)
+
+
+@cache
+def _kernels() -> frozenset[int]:
+    """Name the devices of proc(5) and sysfs(5)."""
+    found = set()
+    for place in ("/proc", "/sys"):
+        with suppress(OSError):
+            found.add(os.stat(place).st_dev)
+    return frozenset(found)
 
 
 def _what(mode: int) -> str:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from diag.model.crash import CrashGroup
 
 _LIBC = re.compile(r"(?:libc|ld-musl|libpthread)[.-]")
+_ALLOCATORS = re.compile(r"lib(?:je|tc|mi)malloc")
 _INTERPRETER = re.compile(r"(?:lib)?python\d[\d.]*m?(?:\.|$)|python$")
 
 # glibc's malloc/malloc.c, musl, jemalloc, tcmalloc, mimalloc, and CPython's Objects/obmalloc.c.
@@ -58,7 +59,7 @@ def in_interpreter(group: CrashGroup) -> bool:
 def in_allocator(group: CrashGroup) -> bool:
     """Whether it died in malloc, free or Python's own allocator."""
     library = group.library or ""
-    known = _LIBC.match(library) or in_interpreter(group) or re.match(r"lib(?:je|tc|mi)malloc", library)
+    known = _LIBC.match(library) or in_interpreter(group) or _ALLOCATORS.match(library)
     return bool(known) and any(map(_ALLOCATOR.fullmatch, names(group)))
 
 
@@ -72,15 +73,20 @@ def in_collector(group: CrashGroup) -> bool:
 
 def notes(group: CrashGroup) -> tuple[str, ...]:
     """Say why the place of a crash is not its cause, where that is so."""
-    name = next(names(group), None)
+    name, library = next(names(group), None), group.library or ""
     if name is None:
-        return ()
+        if not (_LIBC.match(library) or _ALLOCATORS.match(library)):
+            return ()
+        return (
+            f"{library} works on what its callers give it, and which function it was is not known here: "
+            "it may be the allocator, which crashes for what others did",
+        )
     if in_interpreter(group):
         return (
             f"{name} is Python's own code: it works on objects that others made, and is seldom the one that "
             "damaged them",
         )
-    if _LIBC.match(group.library or "") and any(map(_ORDERED.fullmatch, names(group))):
+    if _LIBC.match(library) and any(map(_ORDERED.fullmatch, names(group))):
         return (
             f"{name} of the C library reads and writes where its caller tells it to: the caller is to blame",
         )

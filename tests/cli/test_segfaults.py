@@ -165,6 +165,12 @@ def test_only_the_program_library_or_process_asked_for(log: Path) -> None:
         ("-2h", -7200),
         ("3 days ago", -3 * 86400),
         ("90 min ago", -5400),
+        ("1h 30min ago", -5400),
+        ("-1M", -30.44 * 86400),
+        ("2 months ago", -2 * 30.44 * 86400),
+        (f"@{START + 5:.0f}", 5),
+        ("tomorrow", 17 * 3600),
+        ("2026-11-11 07:00 UTC", 0),
         ("today", -(7 * 3600)),
         ("yesterday", -(31 * 3600)),
         ("06:30", -1800),
@@ -173,11 +179,11 @@ def test_only_the_program_library_or_process_asked_for(log: Path) -> None:
         ("2026-11-11T07:00:00+01:00", -3600),
     ],
 )
-def test_points_in_time(text: str, seconds: int) -> None:
+def test_points_in_time(text: str, seconds: float) -> None:
     assert moment(text, now=START, zone=timezone.utc) == START + seconds
 
 
-@pytest.mark.parametrize("text", ["", "soon", "2h", "25:00", "2026-02-30"])
+@pytest.mark.parametrize("text", ["", "soon", "2h", "25:00", "2026-02-30", "2 parsecs ago"])
 def test_no_points_in_time(text: str) -> None:
     with pytest.raises(UsageError):
         moment(text, now=START, zone=timezone.utc)

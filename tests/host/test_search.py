@@ -153,6 +153,8 @@ def test_what_is_no_log_is_refused_without_waiting(tmp_path: Path) -> None:
         (tmp_path, errno.EISDIR),
         (tmp_path / "fifo", errno.EINVAL),
         ("/dev/zero", errno.EINVAL),
+        ("/proc/kmsg", errno.EINVAL),  # to read it takes messages away from others
+        ("/sys/kernel/uevent_seqnum", errno.EINVAL),
     ):
         with pytest.raises(OSError, match=r"is a") as caught:
             hits(path)

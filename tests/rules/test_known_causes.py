@@ -175,6 +175,14 @@ def test_a_copying_function_is_not_to_blame() -> None:
     assert crash_victims.notes(with_code(crash("libc.so.6"), "getaddrinfo")) == ()
 
 
+@pytest.mark.parametrize("library", ["libc-2.31.so", "libc.so.6", "ld-musl-x86_64.so.1", "libjemalloc.so.2"])
+def test_the_c_library_is_not_blamed_where_its_function_is_unknown(library: str) -> None:
+    for line, module in ((crash(library, address=0), null_dereference), (crash(library), unexplained_crash)):
+        found = finding(module, line)
+        assert found.culprit is None
+        assert "what its callers give it" in found.against[0]
+
+
 def test_c009_tells_a_replaced_file_from_a_missing_one() -> None:
     (group,) = groups(crash("libx.so"))
     other = replace(
