@@ -15,6 +15,11 @@ LONGEST = 16
 _READ, _WRITE = 1, 2  # CS_AC_READ, CS_AC_WRITE
 
 
+def load() -> None:
+    """Load what ``decode`` needs, which takes 60 ms: while somebody is waited for."""
+    import capstone  # noqa: F401, PLC0415
+
+
 def decode(code: bytes, machine: str, source: str) -> Instruction | None:
     """Decode the first instruction of ``code``.
 

@@ -28,6 +28,8 @@ PATIENCE = 60.0
 MOST_FRAMES = 400
 """Frames kept of each end of a thread's stack: a runaway recursion has a hundred thousand."""
 MOST_THREADS = 1000
+MANY = 64
+"""Threads of which other programs take longer than to look up what was inlined into the frames that count."""
 MOST_PLACES = 40
 SIGNAL_FRAMES = frozenset({"<signal handler called>", "__restore_rt", "__kernel_rt_sigreturn"})
 """How the frame that the kernel made to call a signal handler is named."""
@@ -57,8 +59,9 @@ def begin(view: CoreView, image: CoreImage) -> Callable[[], Natives]:
     interpreter's counts too: where its file tells that, other programs are asked beside everything else.
     """
     files = _Files(image.modules)
-    enough = signals.is_snapshot(image.signal) or not image.inlined
-    if enough and (own := own_stacks.collect(view, image, files.at)):
+    died = image.inlined and not signals.is_snapshot(image.signal)
+    many = len(image.threads) > MANY
+    if (many or not died) and (own := own_stacks.collect(view, image, files.at, closely=died)):
         kept = {tid: _kept(frames) for tid, frames in own.items()}
         return lambda: Natives(kept, None, ())
     from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - loads only when used

@@ -23,21 +23,27 @@ SIGNAL_FRAME = "<signal handler called>"
 
 MOST_LINES = 40
 """Addresses whose lines are looked up; measured: 10 to 80 ms each in a large program."""
+MOST_CLOSE = 6
 LARGEST_DEBUG = 16 << 20
 """Bytes of debugging information that are looked through for lines."""
 _OTHERS = re.compile(r"ld-|libffi\b|libc[.-]|libm[.-]|libpthread|libpython\d|(?:python|pypy)[\d.]*[a-z]*$")
 """Files of which only the functions are told: nobody looks for a mistake in them."""
 
 
-def collect(view: CoreView, image: CoreImage, at: Callable[[int], str | None]) -> Stacks | None:
+def collect(
+    view: CoreView, image: CoreImage, at: Callable[[int], str | None], *, closely: bool = False
+) -> Stacks | None:
     """Return the frames of all threads; None where the tables lead to no end for one of them.
 
-    ``at`` tells the file that is mapped at an address.
+    ``at`` tells the file that is mapped at an address; ``closely``: also what was inlined into the innermost
+    frames of the first thread, the one that died.
     """
     unwound = view.unwound()
     if not unwound or len(unwound) < len(image.threads) or not all(one.whole for one in unwound):
         return None
-    frames = _described(view, image, dict.fromkeys(place for one in unwound for place in _places(one)), at)
+    close = frozenset(list(_places(unwound[0]))[:MOST_CLOSE]) if closely else frozenset()
+    places = dict.fromkeys(place for one in unwound for place in _places(one))
+    frames = _described(view, image, places, at, close)
     return {one.tid: tuple(frame for place in _places(one) for frame in frames[place]) for one in unwound}
 
 
@@ -52,7 +58,11 @@ def _places(one: Unwound) -> Iterator[Place]:
 
 
 def _described(
-    view: CoreView, image: CoreImage, places: Iterable[Place], at: Callable[[int], str | None]
+    view: CoreView,
+    image: CoreImage,
+    places: Iterable[Place],
+    at: Callable[[int], str | None],
+    close: frozenset[Place],
 ) -> dict[Place, tuple[Frame, ...]]:
     """Describe each place by one frame, or by more: those of functions that were inlined into it."""
     modules = {one.path: one for one in image.modules}
@@ -73,7 +83,7 @@ def _described(
         for place in those:
             name = names.get(place[1], "?")
             frames[place] = (_frame(name, path, place[0]),)
-            if found and found.has_lines and left:
+            if found and (found.has_lines or (place in close and found.has_debug)) and left:
                 left -= 1
                 frames[place] = found.inlined(place, name)
     return frames
@@ -93,6 +103,7 @@ class _Functions:
         loads = (one.address - one.offset for one in image.segments if one.type == "PT_LOAD")
         self._base = module.start - min(loads, default=0)
         debug = image.section(".debug_info")
+        self.has_debug = debug is not None
         small = debug is not None and debug.size <= LARGEST_DEBUG
         self.has_lines = small and not _OTHERS.match(module.name)
 

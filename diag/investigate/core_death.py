@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from diag.collectors import core_fault, maps
+from diag.collectors import core_fault, disassembly, maps
 from diag.investigate import core_damage
 from diag.rules import core_suspects
 
@@ -25,6 +25,7 @@ class Death:
         self._view, self._image = view, image
         self._maps = maps.collect(view, image.pid)
         self._damage = core_damage.collect(view, image, self._maps)
+        disassembly.load()
 
     def told(self, snapshot: Snapshot, natives: Natives, objects: PyObjects | None) -> Snapshot:
         """Add fault, damage and suspects."""

@@ -50,6 +50,7 @@ CORE, PROGRAM, ROOT, LIMITED = "{core}", "{program}", "{root}", "{limited}"
 
 _PROC = re.compile(r"/proc/(\d+)(?:/task/(\d+))?/(\w+)(/.*)?\Z")
 _INTERPRETER = re.compile(r"libpython\d[^/]*$|/(?:python|pypy)[\d.]*[a-z]*$")
+_MANY = 64  # threads: pystack is not asked about more of them (collectors/native_stacks.py)
 _NO_LOCKS = "/proc/locks"
 
 
@@ -121,7 +122,7 @@ class CoreHost:
             for one in found
             if one.executable and _INTERPRETER.search(one.path) and one.now in ("same", "unknown")
         )
-        if inlined and told.signal and not signals.is_snapshot(told.signal):
+        if inlined and told.signal and not signals.is_snapshot(told.signal) and len(told.threads) <= _MANY:
             self._host.run_soon(pystack())  # it will be asked of a Python that died: it loads meanwhile
         usable = {one.path for one in found if one.now in ("same", "unknown") and not one.deleted}
         memory.add_files(told.files, lambda path: path in usable, self._disk.read)
