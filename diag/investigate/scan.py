@@ -161,7 +161,8 @@ def _still(host: Host, first: dict[ThreadId, Glimpse]) -> Iterator[ThreadId]:
             again = _glimpse(host, pid, tid)
         except PermissionError:
             again = None
-        if again == glimpse:
+        # A loop with timers runs now and then; what its tasks wait for does not change by that.
+        if again == glimpse or (glimpse.state == "S" and idle_loops.idles(glimpse.call)):
             yield pid, tid
 
 
@@ -183,11 +184,11 @@ def _choose(
             continue
         # A loop that waits for events is how servers idle: only what it may hide counts.
         others = {tid: one for tid, one in by_process[pid].items() if not idle_loops.idles(one.call)}
+        if not others and not idle_loops.has_tasks(inquiry.host, pid):
+            continue
         if not is_python(inquiry.host, process):
             if others and not _only_idles(inquiry.host, pid, others):
                 yield pid
-            continue
-        if not others and not idle_loops.has_asyncio(inquiry.host, pid):
             continue
         stacks += 1
         if stacks > MOST_STACKS:

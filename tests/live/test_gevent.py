@@ -97,6 +97,26 @@ def test_a_time_limit_is_seen_in_every_version(python: str) -> None:
 
 
 @on_pythons("3.12")
+def test_scan_finds_greenlets_that_wait_for_each_other_beside_a_ticker(python: str) -> None:
+    with case(python, "abba") as stuck, case(python, "contended") as healthy:
+        answer = diag("scan", timeout=120)
+        assert answer.found("T009", stuck.pid)["confidence"] == "certain"
+        assert not any((each["culprit"] or {}).get("pid") == healthy.pid for each in answer.json["findings"])
+
+
+@on_pythons("2.7", "3.13")
+def test_stacks_lists_the_greenlets(python: str) -> None:
+    with case(python, "abba") as program:
+        answer = diag("stacks", program.pid)
+        waits = [task["waits_for"] for task in answer.json["tasks"]]
+        assert len(waits) >= 4, "both, the main greenlet, and the ticker"
+        assert sum("waits for the lock" in (wait or {}).get("words", "") for wait in waits) >= 1
+        assert all(task["frames"] for task in answer.json["tasks"])
+        text = diag("stacks", program.pid, form="terminal").stdout
+        assert f"pid {program.pid}: {len(waits)} greenlets wait for their turn" in text
+
+
+@on_pythons("3.12")
 def test_a_recording_says_the_same(python: str, tmp_path: object) -> None:
     with case(python, "abba") as program:
         tape = f"{tmp_path}/tape"

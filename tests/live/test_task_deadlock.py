@@ -75,6 +75,29 @@ def test_a_recording_says_the_same(python: str, tmp_path: object) -> None:
 
 
 @on_pythons("3.7", "3.13")
+def test_stacks_lists_the_tasks_with_what_each_waits_for(python: str) -> None:
+    with running(python, PROGRAM, "abba_acquire") as program:
+        answer = diag("stacks", program.pid)
+        tasks = answer.json["tasks"]
+        waits = [task["waits_for"] for task in tasks if task["waits_for"]]
+        assert len(waits) == 2, answer
+        assert all(wait["where"]["line"] == line("await second.acquire()") for wait in waits)
+        assert {task["kind"] for task in tasks} == {"task"}
+        assert any(task["waits_for"] is None for task in tasks), "the main task waits for time"
+        text = diag("stacks", program.pid, form="terminal").stdout
+        assert f"pid {program.pid}: {len(tasks)} tasks wait for their turn" in text
+        assert "waits for its loop" in text
+
+
+@on_pythons("3.13")
+def test_scan_looks_into_a_loop_whose_timers_go_on(python: str) -> None:
+    with running(python, PROGRAM, "abba_acquire") as stuck, running(python, PROGRAM, "contended") as healthy:
+        answer = diag("scan", timeout=120)
+        assert answer.found("T009", stuck.pid), answer
+        assert not any((each["culprit"] or {}).get("pid") == healthy.pid for each in answer.json["findings"])
+
+
+@on_pythons("3.7", "3.13")
 def test_scan_looks_into_a_loop_that_seems_to_idle(python: str) -> None:
     with running(python, PROGRAM, "abba") as stuck, running(python, PROGRAM, "for_ever") as healthy:
         for program in (stuck, healthy):
