@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from diag.model.pyobjects import PoolObject
     from diag.waits.thread_lock import Member
 
+LOST = "lost-work"
 _MOST_WORKERS = 64
 _MAP = "multiprocessing.pool.MapResult"
 
@@ -140,12 +141,42 @@ def _by_workers(
         name = f"the result of work that {who} of a {kind} does"
         resource = Resource(kind="future", key=f"future:{pid}:{sought.result:x}", name=name)
         return resource, doing, f"{state} with {who}"
+    if not doing and pool.pids and _is_lost(members, sought, workers):
+        name = f"the result of work that a {kind} has lost: its worker has died"
+        return Resource(kind=LOST, key=f"{LOST}:{pid}:{sought.result:x}", name=name), (), f"{state} with none"
     resource = Resource(
         kind="queued-work",
         key=f"queued-work:{pid}:{pool.address:x}",
         name=f"work that one of the {size} workers of a {kind} has to begin",
     )
     return resource, workers, f"{state} with none of them"
+
+
+def _is_lost(members: Sequence[Member], sought: Sought, workers: Sequence[Worker]) -> bool:
+    """Whether nobody has a job any more: all workers idle, and so do the threads that bring and fetch.
+
+    One that is between two of them would have arrived when its waiter is looked at the second time.
+    """
+    queue = sought.pool.queue
+    names = [[frame.function.rpartition(".")[2] for frame in each.stack.frames] for each in members]
+    brings = any("_handle_tasks" in each and _is_idle(each) for each in names)
+    fetches = any("_handle_results" in each and _receives(each) for each in names)
+    empty = queue is not None and queue.length == 0
+    return empty and brings and fetches and all(worker.job is None for worker in workers)
+
+
+def _is_idle(names: Sequence[str]) -> bool:
+    """Whether the feeder waits for work itself, and not for what the program's own iterator yields.
+
+    Its queue is a SimpleQueue since 3.8, whose get() in C has no frame.
+    """
+    at = names.index("_handle_tasks")
+    return at == 0 or names[at - 1] == "get"
+
+
+def _receives(names: Sequence[str]) -> bool:
+    """Whether the innermost functions receive; in 2.7 that is a method in C, without a frame."""
+    return names[0] == "_handle_results" or any("recv" in name for name in names[:3])
 
 
 def _named(worker: Worker) -> str:

@@ -130,8 +130,11 @@ class Stack(Fact, frozen=True, kw_only=True):
     @property
     def at_exit(self) -> bool:
         """Whether it is where a program that has come to its end waits for its threads."""
-        frame = next((frame for frame in self.frames if not frame.native), None)
-        return frame is not None and frame.function == "_shutdown" and frame.file.endswith("/threading.py")
+        outer = next((frame for frame in reversed(self.frames) if not frame.native), None)
+        name = outer.function.rpartition(".")[2] if outer else ""
+        return (
+            outer is not None and name in ("_shutdown", "_exitfunc") and outer.file.endswith("/threading.py")
+        )
 
 
 class Where(Fact, frozen=True, kw_only=True):

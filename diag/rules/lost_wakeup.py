@@ -33,6 +33,9 @@ _NO_WAKERS = sum(1 << (n - 1) for n in (_INT, _ILL, _ABRT, _BUS, _FPE, _SEGV, _C
 def check(snapshot: Snapshot) -> Iterator[Finding]:
     """All threads of a process sleep where only its own threads could wake them."""
     graph = chains.Graph(snapshot)
+    for wait in graph.stuck.values():
+        if wait.resource.kind == "lost-work":
+            yield _lost(graph, wait)
     ringed = {pid for ring in graph.rings() for pid in ring.pids}
     for process in snapshot.processes:
         threads = graph.threads(process.pid)
@@ -44,7 +47,7 @@ def check(snapshot: Snapshot) -> Iterator[Finding]:
         ends = any(seen.stack and seen.stack.at_exit for seen in threads)
         several = any(not _is_event(wait) for wait in waits) or len({wait.resource.key for wait in waits}) > 1
         if several or (waits and ends):
-            yield _finding(process, threads, waits)
+            yield _finding(graph, process, threads, waits)
 
 
 def _is_closed(process: Process, threads: Sequence[SeenThread]) -> bool:
@@ -85,10 +88,40 @@ def _is_event(wait: Wait) -> bool:
     return wait.resource.kind == "event" or wait.resource.name.startswith("an event")
 
 
-def _finding(process: Process, threads: Sequence[SeenThread], waits: Sequence[Wait]) -> Finding:
+def _lost(graph: chains.Graph, wait: Wait) -> Finding:
+    victims = graph.victims([wait])
+    more = f"; {phrases.waiting(len(victims))} behind it" if victims else ""
+    return Finding(
+        code=CODE,
+        slug=SLUG,
+        summary=(
+            f"{phrases.who(wait.waiter)} waits{phrases.at(wait.where)} for {wait.resource.name}, and nobody "
+            f"else has been given it: all workers idle{more}"
+        ),
+        severity=Severity.CRITICAL,
+        confidence=Confidence.CERTAIN,
+        culprit=wait.waiter,
+        victims=victims,
+        resource=wait.resource,
+        chain=chains.links([wait]),
+        evidence=chains.evidence([wait]),
+        remedy=(
+            f"restart pid {wait.waiter.pid}: the result will never come; what killed the worker tell the "
+            "kernel's log (out of memory) and diag segfaults",
+            "in the code: concurrent.futures.ProcessPoolExecutor notices that a worker has died and raises "
+            "BrokenProcessPool; or give get() a time limit",
+        ),
+        check=(*phrases.check_stack(wait.waiter.pid), "dmesg | grep -i -e killed -e segfault"),
+    )
+
+
+def _finding(
+    graph: chains.Graph, process: Process, threads: Sequence[SeenThread], waits: Sequence[Wait]
+) -> Finding:
     first = next((wait for wait in waits if not _is_event(wait)), waits[0])
     alike = (seen.wait for seen in threads if seen.wait and seen.wait.how is not How.IDLE)
-    victims = dict.fromkeys(wait.waiter for wait in (*waits, *alike) if wait.waiter != first.waiter)
+    inside = (wait.waiter for wait in (*waits, *alike) if wait.waiter != first.waiter)
+    victims = dict.fromkeys((*inside, *(one for one in graph.victims(waits) if one.pid != process.pid)))
     more = f"; {phrases.waiting(len(victims))} likewise" if victims else ""
     count = f"all {len(threads)} threads sleep" if len(threads) > 1 else "its only thread sleeps"
     return Finding(

@@ -115,7 +115,8 @@ def _waits_for_copy(member: Member, wanted: Wanted, resource: Resource, hold: Ho
 def _lock(member: Member, wanted: Wanted, scenery: Scenery) -> Wait:
     imports = member.stack.frames[0].file.startswith("<frozen importlib")
     kind, what = ("module-lock", "the import lock of") if imports else ("thread-lock", "the lock")
-    resource = _resource(member, kind, f"{what} {wanted.expression.removeprefix('import ')}")
+    expression = wanted.expression.removeprefix("import ")
+    resource = _resource(member, kind, f"{what} {expression}" if expression else "a lock")
     owner = _owner(member, wanted, scenery)
     words = f"waits for {resource.name}"
     wait = replace(member.wait, resource=resource, where=wanted.where, words=words, holds=(), certain=True)
@@ -208,6 +209,8 @@ def _inside(member: Member, wanted: Wanted, scenery: Scenery) -> Iterator[Owner]
         for held in other.held:
             if held.name is None or (other is member and held.frame < wanted.frame):
                 continue
+            if other is member and held.frame == wanted.frame and held.site.where.line == wanted.where.line:
+                continue  # "with lock: work()": it is being entered, and up to 3.10 its __exit__ lies there
             words = scenery.words.get(held.name)
             where = f"{held.site.where}, holds {held.site.expression}"
             if words is not None:

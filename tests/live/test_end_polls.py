@@ -45,6 +45,15 @@ def test_signals_that_come_again_do_not_hide_a_deadlock(python: str) -> None:
         assert pids(found["victims"]) == {program.pid}
 
 
+@on_pythons("3.6", "3.12")
+def test_a_wait_with_a_time_limit_that_is_repeated_for_ever(python: str) -> None:
+    with running(python, PROGRAM, "waits_again") as program:
+        wait_for_call(program.said["stuck"], "futex")
+        answer = diag("why", program.pid)
+        assert answer.codes == ["T002"], answer
+        assert pids(answer.found("T002", program.said["stuck"])["victims"]) == {program.pid}
+
+
 @on_pythons("2.7", "3.13")
 def test_a_full_pipe_behind_a_poll(python: str) -> None:
     with running(python, PROGRAM, "full_pipe") as program:

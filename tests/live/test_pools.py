@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 PROGRAM = "pool_cases.py"
 
 
-def line(text: str) -> int:
+def line(text: str, after: str = "") -> int:
     lines = (PROGRAMS / PROGRAM).read_text(encoding="utf-8").splitlines()
-    return next(number for number, content in enumerate(lines, 1) if text in content)
+    first = next(number for number, content in enumerate(lines) if after in content)
+    return next(number for number, content in enumerate(lines[first:], first + 1) if text in content)
 
 
 def until_found(code: str, pid: int) -> Answer:
@@ -87,6 +88,16 @@ def test_a_worker_process_that_asks_its_parent_who_asks_the_pool(python: str) ->
         assert diag("why", worker).codes == ["T005"]
 
 
+@on_pythons("2.7", "3.13")
+def test_work_that_a_pool_has_lost_with_its_worker(python: str) -> None:
+    with running(python, PROGRAM, "worker_dies") as program:
+        answer = until_found("T010", program.pid)
+        assert answer.codes == ["T010"], answer
+        finding = answer.found("T010", program.pid)
+        assert finding["culprit"]["where"]["line"] == line("    result.get()", "def worker_dies")
+        assert "lost" in finding["summary"]
+
+
 def asleep(program: Program) -> bool:
     """Whether the main thread sleeps for what the case is about."""
     return program.pid in (*threads_in(program.pid, "futex"), *threads_in(program.pid, "sleep"))
@@ -99,7 +110,9 @@ def assert_healthy(answer: Answer) -> None:
 
 
 @on_pythons("2.7", "3.6", "3.13")
-@pytest.mark.parametrize("case", ["busy_threads", "busy_imap", "waits_outside", "other_pool", "idle"])
+@pytest.mark.parametrize(
+    "case", ["busy_threads", "busy_imap", "slow_input", "waits_outside", "other_pool", "idle"]
+)
 def test_healthy_pools_give_nothing(python: str, case: str) -> None:
     with running(python, PROGRAM, case) as program:
         wait_until(lambda: asleep(program), "the main thread waits")

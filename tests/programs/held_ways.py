@@ -59,8 +59,7 @@ def by_key():
     def work(one, two, meeting):
         with locks[one]:
             meeting.wait()
-            with locks[two]:
-                pass
+            with locks[two]: pass
 
     return "a", "b", work
 

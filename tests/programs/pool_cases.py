@@ -8,6 +8,11 @@ import sys
 import threading
 import time
 
+try:
+    import queue
+except ImportError:  # 2.7
+    import Queue as queue
+
 if hasattr(multiprocessing, "get_context"):
     multiprocessing.set_start_method("fork")
 POOL = None
@@ -115,6 +120,14 @@ def asked():
     return ask(CONNECTION)
 
 
+def worker_dies():
+    """A worker is killed at its work: nobody will ever bring the result."""
+    pool = multiprocessing.Pool(2)
+    result = pool.apply_async(os._exit, (1,))
+    ready()
+    result.get()
+
+
 # -- healthy ---------------------------------------------------------------------------------------
 
 
@@ -135,6 +148,15 @@ def busy_processes():
 def busy_imap():
     pool = multiprocessing.Pool(2)
     result = pool.imap(nap, [1000] * 9, 1)
+    ready()
+    next(result)
+
+
+def slow_input():
+    """The workers idle, for the program's own iterator has not yielded any work yet."""
+    jobs = queue.Queue()
+    pool = multiprocessing.Pool(2)
+    result = pool.imap(nap, iter(jobs.get, None))
     ready()
     next(result)
 

@@ -125,6 +125,19 @@ def full_pipe():
         time.sleep(0.1)
 
 
+def waits_again():
+    """Waits with a time limit, for ever."""
+    process = subprocess.Popen([sys.executable, __file__, "stuck"])
+    tell("stuck", process.pid)
+    ready()
+    while True:
+        try:
+            process.wait(timeout=0.2)
+            break
+        except subprocess.TimeoutExpired:
+            pass
+
+
 def thread():
     """The same with a thread instead of a process."""
     worker = threading.Thread(target=stuck)

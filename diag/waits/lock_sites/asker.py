@@ -151,11 +151,14 @@ def _asked_at(frames: tuple[Frame, ...], asker: int, found: Found, source: Sourc
 
 def _statements(frame: Frame, position: Position, callee: Frame | None) -> list[Node]:
     """The statements at a line; of ``with lock: work()`` on one line the one that enters the callee."""
-    if callee is not None and callee.function.rpartition(".")[2] in _ENTERS:
+    found = on_line(position, frame.line)
+    called = callee.function.rpartition(".")[2] if callee else ""
+    made = [call for one in found for part in running_parts(one) for call in calls(part)]
+    if called and (called in _ENTERS or not any(call.name == called or takes(call) for call in made)):
         for step in reversed(position.steps[-2:]):
             if step.statement.type == "with_statement" and line_of(step.statement) == frame.line:
                 return [step.statement]
-    return on_line(position, frame.line)
+    return found
 
 
 def _asking_node(frame: Frame, statements: list[Node], callee: Frame | None) -> Node:

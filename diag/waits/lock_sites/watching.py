@@ -14,7 +14,7 @@ from diag.waits.lock_sites.syntax import functions, inside, line_of, locate, par
 from diag.waits.lock_sites.words import calls, first_argument, says_pause, split
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from tree_sitter import Node
 
@@ -97,7 +97,7 @@ def _of_loop(loop: Node, frame: Frame, source: Source) -> Watch | None:
     """Say what a loop waits for: what its condition, and every way out of it, is about."""
     looks = list(_looks(loop, source))
     exits = list(_exits(loop, looks))
-    timed = [condition for condition in exits if _TIME & _words(condition)]
+    timed = [condition for condition in exits if _TIME & _words(condition, looks)]
     limited = loop.type == "for_statement" or bool(timed)
     tells = dict(_assigned(loop, looks))
     nodes: list[Node] = []
@@ -228,10 +228,11 @@ def _is_bare(condition: Node) -> bool:
     return all(node.type in _BARE for node in inside(condition))
 
 
-def _words(node: Node) -> frozenset[str]:
-    return frozenset(
-        word for part in inside(node) if part.type == "identifier" for word in split(text_of(part))
-    )
+def _words(node: Node, looks: Sequence[_Look] = ()) -> frozenset[str]:
+    """The words of the names in a piece of code; a look's own time limit is none of the loop."""
+    parts = (part for part in inside(node) if part.type == "identifier")
+    names = (text_of(part) for part in parts if not any(within(part, look.node) for look in looks))
+    return frozenset(word for name in names for word in split(name))
 
 
 def _calls_what_it_is_given(position: Position) -> bool:
@@ -255,5 +256,5 @@ def _handed(frame: Frame, source: Source, position: Position) -> Watch | None:
             body = node.child_by_field_name("body")
             looks = list(_looks(body, source)) if body is not None else []
             if looks and body is not None:
-                return _watch(frame, source, [body], looks, limited=bool(_TIME & _words(part)))
+                return _watch(frame, source, [body], looks, limited=bool(_TIME & _words(part, looks)))
     return None
