@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -54,7 +55,7 @@ def failed_attempt(frame: Frame, source: Source, position: Position) -> Attempt 
     then only paces itself. What cannot be told is ``Sure.PATTERN``.
     """
     had = {local.name for local in frame.locals if local.value == "True"}
-    results = {name: tried for name, tried in _results(position.scope, source) if name not in had}
+    results = {name: tried for name, tried in _results_of(position.scope, source) if name not in had}
     loops = 0
     leaving = False  # the line is on its way out of the loop: the try has succeeded
     for step in reversed(position.steps):
@@ -91,6 +92,12 @@ def attempts(node: Node, source: Source) -> Iterator[Attempt]:
             yield Attempt(call.node, lock_of(call), on_file=locks_inside(call.name, source))
         elif not frees(call) and locks_inside(call.name, source):
             yield Attempt(call.node, lock_of(call), on_file=True)
+
+
+@lru_cache(maxsize=512)
+def _results_of(scope: Node, source: Source) -> tuple[tuple[str, Attempt], ...]:
+    """Keep them: a handler that nests a hundred deep stands in the same functions again and again."""
+    return tuple(_results(scope, source))
 
 
 def _results(scope: Node, source: Source) -> Iterator[tuple[str, Attempt]]:
