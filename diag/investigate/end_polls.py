@@ -84,9 +84,11 @@ def _is_poll(seen: SeenThread) -> bool:
 
 def _may_watch(seen: SeenThread) -> bool:
     wait = seen.wait
-    if wait is None or seen.stack is None or wait.resource.kind not in _KINDS:
+    if wait is None or seen.stack is None:
         return False
-    return wait.how in (How.TIMED, How.IDLE)
+    if wait.how is How.RUNNING:
+        return True  # it may be in the middle of a look
+    return wait.resource.kind in _KINDS and wait.how in (How.TIMED, How.IDLE)
 
 
 def _stays(inquiry: Inquiry, seen: SeenThread, stack: Stack) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from diag.model.finding import Confidence, Finding, Severity
+from diag.model.graph import How
 from diag.rules import chains, phrases, pipe_deadlock
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ def check(snapshot: Snapshot) -> Iterator[Finding]:
         messages = ring.kinds & chains.MESSAGES
         if len(ring.pids) == 1 or not messages or ring.kinds & _OTHERS or pipe_deadlock.applies(ring):
             continue
+        if any(wait.how is How.POLLING for wait in ring.waits):
+            continue  # who merely looks after idle workers owes them no message
         # Both ends of an idle connection read: a ring only where no other thread could say a word.
         if not graph.bystanders(ring.waits):
             yield _finding(ring)

@@ -170,6 +170,15 @@ def supervisor():
         time.sleep(0.1)
 
 
+def looks_after():
+    """Looks whether its workers are there, which idle at their queue."""
+    jobs = multiprocessing.Queue()
+    workers = [child(lambda: [jobs.get() for _ in range(9)]) for _ in range(2)]
+    ready()
+    while not any(not each.is_alive() for each in workers):
+        time.sleep(0.1)
+
+
 def waits_for_server():
     """Waits for a file that a child makes, and gives up when the child has ended."""
     process = child(works)

@@ -106,6 +106,8 @@ def _of_loop(loop: Node, frame: Frame, source: Source) -> Watch | None:
     for condition in exits:
         within_it = [look for look in looks if within(look.node, condition)]
         told = [tells[text] for node in inside(condition) if (text := text_of(node)) in tells]
+        if condition == own and _is_while_all(condition):
+            return None  # "while all(p.is_alive() for p in workers)" looks after them, until one is missing
         if within_it or told:
             found += [*within_it, *(look for look, _ in told)]
             nodes += [condition, *(value for _, value in told)]
@@ -221,6 +223,12 @@ def _assigned(loop: Node, looks: list[_Look]) -> Iterator[tuple[str, tuple[_Look
         look = next((look for look in looks if right is not None and within(look.node, right)), None)
         if look is not None and left is not None and right is not None:
             yield from ((text_of(name), (look, right)) for name in inside(left) if name.type in _NAMES)
+
+
+def _is_while_all(condition: Node) -> bool:
+    """Whether a condition says that nobody has ended yet."""
+    negated = any(node.type == "not_operator" for node in inside(condition))
+    return not negated and any(call.name == "all" for call in calls(condition))
 
 
 def _is_bare(condition: Node) -> bool:
