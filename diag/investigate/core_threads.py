@@ -13,7 +13,7 @@ from diag.investigate import core_fork, core_gaps, implicated, tasks
 from diag.investigate.inquiry import Inquiry
 from diag.investigate.lock_files import LockFiles
 from diag.investigate.lock_graph import LockGraph
-from diag.investigate.wait_chains import chains_from, unread_sources
+from diag.investigate.wait_chains import chains_from, unknown_holders
 from diag.model import signals
 from diag.model.facts import Gap, Stack
 from diag.model.graph import Actor, How
@@ -63,7 +63,7 @@ def look(view: CoreView, image: CoreImage, unwound: Callable[[], Natives]) -> Sn
             *core_gaps.of_moments(threads),
             *inquiry.gaps,
             *natives.gaps,
-            *unread_sources(inquiry, threads),
+            *unknown_holders(inquiry, threads, waiting),
             *core_gaps.unread(view, image),
         ),
         roots=(image.pid,),

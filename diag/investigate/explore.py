@@ -23,7 +23,7 @@ from diag.investigate import (
 from diag.investigate.lock_files import LockFiles
 from diag.investigate.lock_graph import LockGraph
 from diag.investigate.lock_look import LOCK_RULES
-from diag.investigate.wait_chains import CHAIN_RULES, unread_sources
+from diag.investigate.wait_chains import CHAIN_RULES, unknown_holders
 from diag.model.graph import How
 from diag.model.snapshot import Snapshot
 from diag.waits.file_lock import blocked_in
@@ -82,7 +82,7 @@ def explore(
         clients=tuple(inquiry.databases.clients.values()) if inquiry.databases else (),
         gaps=(
             *_denied(inquiry, pids),
-            *unread_sources(inquiry, threads),
+            *unknown_holders(inquiry, threads, seen_tasks),
             *database_gaps.unasked(threads),
             *inquiry.gaps,
             *lock_views.gaps(graph, LOCK_RULES if _hides_holder(graph) else frozenset()),

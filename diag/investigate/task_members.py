@@ -8,8 +8,9 @@ from msgspec.structs import replace
 
 from diag.collectors.pyobjects import green_locks
 from diag.model.facts import Frame, Local, Stack
-from diag.waits.lock_sites import asking
+from diag.waits.lock_sites import Releases, asking, releases
 from diag.waits.python_locks import held_by
+from diag.waits.python_locks.names import is_plain
 from diag.waits.scene import actor, asked_at, is_library
 from diag.waits.task import TaskMember
 from diag.waits.thread_lock import Member
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from diag.model.facts import Where
     from diag.model.pyobjects import TaskFrame
     from diag.model.snapshot import SeenThread
-    from diag.model.source import Source
+    from diag.model.source import Ask, Source
 
 _CONDITION = "asyncio.locks.Condition"
 _MOST_FRAMES = 60
@@ -67,11 +68,19 @@ def member(inquiry: Inquiry, memory: LockMemory, runner: SeenThread, waiting: Wa
         stack=stack,
         held=dict(_held(memory, stack, sources)),
         asks=ask.target if ask else "",
+        releases=_releases(ask, sources) if ask else Releases(),
         awaits=waiting.awaits,
         behind=waiting.behind,
         timed=waiting.timed,
         runs=is_running,
     )
+
+
+def _releases(ask: Ask, sources: Mapping[str, Source]) -> Releases:
+    source = sources.get(ask.where.file)
+    if source is None or not is_plain(ask.target):
+        return Releases()
+    return releases(source, ask.target, tasks=True)
 
 
 def _stack(objects: PyObjects, runner: SeenThread, frames: Sequence[TaskFrame]) -> Stack:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from diag.model.pyobjects import LockObject, LoopObject, TaskObject
     from diag.model.snapshot import SeenThread
 
-CODES = frozenset({"T005", "T009", "T010"})
+CODES = frozenset({"T005", "T009", "T010", "T012"})
 """Rules that tasks which cannot be read may blind."""
 _FIRST = "FIRST_COMPLETED"
 
@@ -48,7 +48,8 @@ def look(inquiry: Inquiry, threads: Sequence[SeenThread]) -> Looked:
             continue
         tasks = _Tasks(inquiry, memory, memory.objects, group)
         found.extend(tasks.seen())
-        better.update({(pid, seen.thread.tid): seen for seen in (*tasks.threads(), *tasks.lonely())})
+        known = (*tasks.threads(), *tasks.behind_tasks(), *tasks.lonely())
+        better.update({(pid, seen.thread.tid): seen for seen in known})
     green = greenlets.look(inquiry, threads)
     better.update(green.threads)
     return Looked(
@@ -83,6 +84,11 @@ def _same(objects: PyObjects, seen: SeenTask) -> bool:
 
 def _runs_loop(seen: SeenThread) -> bool:
     return any("/asyncio/" in frame.file for frame in (seen.stack.frames if seen.stack else ()))
+
+
+def _wants_lock(seen: SeenThread) -> bool:
+    wait, call = seen.wait, seen.thread.syscall
+    return wait is not None and call is not None and wait.resource.kind == "thread-lock" and not wait.holds
 
 
 def _unread(seen: SeenThread) -> Gap:
@@ -149,6 +155,23 @@ class _Tasks:
             words = wait.words.replace(wait.resource.name, resource.name, 1)
             holds = tuple(Hold(holder=each.actor, resource=resource) for each in ending)
             yield replace(seen, wait=replace(wait, resource=resource, words=words, holds=holds))
+
+    def behind_tasks(self) -> Iterator[SeenThread]:
+        """Yield the threads that wait for a lock of threads which a suspended task has."""
+        waiting = [seen for seen in self._threads if _wants_lock(seen)]
+        if not waiting:
+            return
+        held = sorted({lock for member in self._members for lock in member.held})
+        locks = {address: self._memory.lock(("object", address, "")) for address in held}
+        words = {address: frozenset(lock.futex_words) for address, lock in locks.items() if lock}
+        for seen in waiting:
+            call = seen.thread.syscall
+            assert seen.wait is not None
+            assert call is not None
+            for word in self._memory.slept_on(call.arguments[0]):
+                wait = task_waits.for_thread(seen.wait, word, self._members, words)
+                if wait is not seen.wait:
+                    yield replace(seen, wait=wait)
 
     def lonely(self) -> Iterator[SeenThread]:
         """Yield the threads that sleep in a loop which nothing but a thread or a signal can wake."""

@@ -18,7 +18,10 @@ from diag.investigate import (
 )
 from diag.investigate.lock_memory import LockMemory
 from diag.waits import native_lock, thread_lock, thread_semaphore
+from diag.waits.lock_sites import Releases, releases
+from diag.waits.lock_sites.places import is_stdlib
 from diag.waits.python_locks import Primitive, freed_by, held_by, wanted
+from diag.waits.python_locks.names import is_plain
 from diag.waits.thread_lock import Member, Scenery
 
 if TYPE_CHECKING:
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from diag.model.graph import Actor, Wait
     from diag.model.io import Asked
     from diag.model.snapshot import SeenThread
+    from diag.model.source import Source
     from diag.waits.python_locks import Name
     from diag.waits.python_locks.held import Held
     from diag.waits.python_locks.wanted import Wanted
@@ -114,7 +118,8 @@ def _python(
         waiting = [member for member in members if member.wanted]
     elif kinds & {Primitive.THREAD, *_RESULTS}:
         members = [member for seen in group if (member := _member(inquiry, seen, asked))]
-    waits = thread_lock.link(_scenery(members, waiting, memory, parent))
+    scenery = _scenery(members, waiting, memory, parent)
+    waits = thread_lock.link(scenery._replace(complete=_is_complete(inquiry, group)))
     if memory is not None and Primitive.SEMAPHORE in kinds:
         waits.update(thread_semaphore.link(members, waits, memory.address, memory.places))
     if memory is not None and memory.objects is not None and kinds & _RESULTS:
@@ -163,7 +168,8 @@ def _with_holds(
         stack = better.get(member.stack.ident)
         again = _member(inquiry, replace(seen, stack=stack), asked, holds=True) if stack else None
         one = again or member
-        found.append(one._replace(held=tuple(context_managers.resolve(inquiry, memory, one.held))))
+        held = context_managers.resolve(inquiry, memory, one.held)
+        found.append(one._replace(held=tuple(each for each in held if not _is_asked(one, each, memory))))
     return found
 
 
@@ -184,6 +190,7 @@ def _scenery(
         parked={member.word: memory.slept_on(member.word) for member in wanting if member.word},
         parent=parent,
         dark=frozenset(_dark(members, memory)),
+        locked=frozenset(word for lock in known.values() if lock.locked for word in lock.futex_words),
     )
 
 
@@ -195,6 +202,18 @@ def _dark(members: list[Member], memory: LockMemory) -> Iterator[tuple[int, int]
                 yield member.thread.tid, held.frame
 
 
+def _is_complete(inquiry: Inquiry, group: list[SeenThread]) -> bool:
+    """Whether the source of every Python frame of a process could be read, as it was when it was loaded."""
+    for stack in [seen.stack for seen in group if seen.stack]:
+        sources = inquiry.sources(stack)
+        files = {
+            frame.file for frame in stack.frames if not frame.native and not frame.file.startswith("<frozen")
+        }
+        if any(file not in sources or sources[file].changed for file in files):
+            return False
+    return True
+
+
 def _word(seen: SeenThread) -> int | None:
     """The futex word that a thread sleeps on."""
     call = seen.thread.syscall
@@ -203,10 +222,24 @@ def _word(seen: SeenThread) -> int | None:
     return call.arguments[0]
 
 
-def _is_asked(want: Wanted, held: Held) -> bool:
+def _is_asked(member: Member, held: Held, memory: LockMemory) -> bool:
     """Whether a statement seems to hold what it only asks for: ``with lock: body`` on one line."""
-    same_line = (held.frame, held.site.where.line) == (want.frame, want.where.line)
-    return same_line and held.name in want.names
+    want = member.wanted
+    if want is None or (held.frame, held.site.where.line) != (want.frame, want.where.line):
+        return False
+    lock = memory.lock(held.name) if held.name else None
+    slept_on = memory.slept_on(member.word) if member.word else frozenset()
+    return held.name in want.names or (lock is not None and bool(slept_on.intersection(lock.futex_words)))
+
+
+def _releases(want: Wanted, sources: Mapping[str, Source]) -> Releases:
+    """How the lock that a thread wants comes to be released."""
+    source = sources.get(want.where.file)
+    paths = [path for _, _, path in sorted(want.names, key=str) if path]
+    lock = want.expression if is_plain(want.expression) else next(iter(paths), "")
+    if source is None or not lock or want.primitive is not Primitive.LOCK or is_stdlib(source.file):
+        return Releases()  # the standard library has locks that one function takes as a sign for another
+    return releases(source, lock)
 
 
 def _member(
@@ -223,10 +256,11 @@ def _member(
         process=seen.process,
         thread=seen.thread,
         stack=seen.stack,
-        held=tuple(one for one in held if not (want and _is_asked(want, one))),
+        held=held,
         wait=seen.wait,
         word=word,
         wanted=want,
         asked=asked.get((seen.process.pid, seen.thread.tid)),
         frees=freed_by(seen.stack, sources) if holds else frozenset(),
+        releases=_releases(want, sources) if want else Releases(),
     )

@@ -5,25 +5,55 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from diag.model.facts import Gap
+from diag.model.graph import How
 from diag.model.snapshot import Chain, Snapshot
-from diag.rules import chains
+from diag.rules import chains, phrases
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from diag.investigate.inquiry import Inquiry
     from diag.model.graph import Wait
-    from diag.model.snapshot import SeenThread
+    from diag.model.snapshot import SeenTask, SeenThread
 
-CHAIN_RULES = frozenset(f"T{n:03}" for n in range(1, 12)) | frozenset(f"P{n:03}" for n in range(1, 6))
+CHAIN_RULES = frozenset(f"T{n:03}" for n in range(1, 13)) | frozenset(f"P{n:03}" for n in range(1, 6))
 """Rules that what may not be seen can blind."""
+_LOCKS = frozenset({"thread-lock", "task-lock"})
 
 
-def unread_sources(inquiry: Inquiry, threads: Iterable[SeenThread]) -> Iterable[Gap]:
+def unknown_holders(
+    inquiry: Inquiry, threads: Sequence[SeenThread], tasks: Iterable[SeenTask]
+) -> Iterable[Gap]:
+    """Say of each lock that somebody waits for, and that nobody is seen to hold, why that is."""
+    unread = tuple(_unread_sources(inquiry, threads))
+    if unread:
+        yield from unread
+        return
+    waits = [seen.wait for seen in threads if seen.wait]
+    waits += [seen.wait for seen in tasks if seen.wait]
+    for wait in {wait.resource.key: wait for wait in waits if _has_no_holder(wait)}.values():
+        pid = wait.waiter.pid
+        yield Gap(
+            source=f"stacks of pid {pid}",
+            hides=f"who has {wait.resource.name}, for which {phrases.who(wait.waiter)} waits"
+            f"{phrases.at(wait.where)}",
+            reason="no thread or task stands between its taking and its release: whoever took it has "
+            "returned from the function that did, or is suspended",
+            hint="look in the code for who takes it and leaves its release to another: "
+            f"py-spy dump --locals --pid {pid}",
+            blinds=frozenset({"T001", "T002", "T009", "T012"}),
+        )
+
+
+def _has_no_holder(wait: Wait) -> bool:
+    return wait.stuck and wait.how is How.BLOCKED and wait.resource.kind in _LOCKS and not wait.holds
+
+
+def _unread_sources(inquiry: Inquiry, threads: Iterable[SeenThread]) -> Iterable[Gap]:
     """Say where nobody seems to hold a lock that is waited for, and some source could not be read."""
     for seen in threads:
         wait = seen.wait
-        if wait is None or not wait.stuck or wait.resource.kind != "thread-lock" or wait.holds:
+        if wait is None or not _has_no_holder(wait) or wait.resource.kind != "thread-lock":
             continue
         stacks = inquiry.stacks(seen.process.pid)
         files = {frame.file for stack in stacks for frame in stack.frames if not frame.native}

@@ -68,6 +68,10 @@ def _tree(chain: Chain, now: float) -> Tree:
         if held[0].inherited and held[0].holder.pid == wait.waiter.pid:
             branch.add(Text(f"left locked when pid {held[0].taker} forked this process", style="bold red"))
             break
+        if held[0].abandoned:
+            line = f"  taken at {place(held[0].taken_at)}" if held[0].taken_at else ""
+            branch.add(Text(f"never released: whoever took it is gone{line}", style="bold red"))
+            break
         by = "served by " if wait.resource.kind == "io" else "held by "
         text = Text(by, style="green").append(person(held[0].holder), style="not green")
         if held[0].taken_at:

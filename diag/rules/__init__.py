@@ -29,6 +29,7 @@ FILES = {
     "T009": "task_deadlock",
     "T010": "lost_wakeup",
     "T011": "shared_lock_cycle",
+    "T012": "leaked_lock",
     "P001": "pipe_deadlock",
     "P002": "call_cycle",
     "P003": "no_peer",

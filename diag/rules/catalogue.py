@@ -99,6 +99,11 @@ CATALOGUE: tuple[Entry, ...] = (
         "processes wait for each other's shared locks (multiprocessing), or for each other to end, in a ring",
     ),
     Entry(
+        "T012",
+        "leaked-lock",
+        "a thread or task waits for an in-process lock that was taken and never released",
+    ),
+    Entry(
         "P001",
         "pipe-deadlock",
         "a process waits for its child, which waits to write the pipe nobody reads",

@@ -203,6 +203,11 @@ def active(wait: Wait) -> tuple[Hold, ...]:
 
 
 def is_left_locked(wait: Wait, hold: Hold) -> bool:
+    """Whether nobody in the process can release a lock: fork copied it locked, or its taker is gone."""
+    return hold.abandoned or is_copied(wait, hold)
+
+
+def is_copied(wait: Wait, hold: Hold) -> bool:
     """Whether a lock was copied by fork while it was taken: its owner is no thread of this process."""
     return hold.inherited and wait.resource.kind in IN_PROCESS
 
@@ -243,7 +248,7 @@ def links(waits: Iterable[Wait]) -> tuple[Link, ...]:
         Link(
             waiter=wait.waiter,
             waits_for=wait.resource,
-            held_by=tuple(hold.holder for hold in active(wait)),
+            held_by=tuple(hold.holder for hold in active(wait) if not is_left_locked(wait, hold)),
             where=wait.where,
         )
         for wait in waits

@@ -23,7 +23,7 @@ def check(snapshot: Snapshot) -> Iterator[Finding]:
     by_lock: dict[str, list[Wait]] = {}
     for wait in graph.stuck.values():
         if wait.resource.kind != "queued-work" and any(
-            chains.is_left_locked(wait, hold) for hold in chains.active(wait)
+            chains.is_copied(wait, hold) for hold in chains.active(wait)
         ):
             by_lock.setdefault(wait.resource.key, []).append(wait)
     for waits in by_lock.values():

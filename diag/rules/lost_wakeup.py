@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 CODE, SLUG = "T010", "lost-wakeup"
 _NOTIFIED = frozenset(
     {"event", "condition", "semaphore", "barrier", "queue", "full queue", "unfinished queue", "future"}
-) | {"futures", "thread-lock"}  # a lock that no living thread has: its taker has ended, or has returned
+) | {
+    "futures",
+    "thread-lock",
+    "gate",
+}  # a lock that no living thread has: its taker has ended, or has returned
 _FUTEX = ("futex", "futex_wait")
 _EPOLL = ("epoll_wait", "epoll_pwait")
 _PRIVATE = 0x80  # FUTEX_PRIVATE_FLAG: no other process can wake it

@@ -27,7 +27,7 @@ def check(snapshot: Snapshot) -> Iterator[Finding]:
             by_pool.setdefault(wait.resource.key, []).append(wait)
     for waits in by_pool.values():
         workers = {hold.holder.tid for hold in chains.active(waits[0])}
-        if any(chains.is_left_locked(waits[0], hold) for hold in chains.active(waits[0])):
+        if any(chains.is_copied(waits[0], hold) for hold in chains.active(waits[0])):
             yield _left_behind(graph, waits)
         elif any(not wait.waiter.task_id and wait.waiter.tid in workers for wait in waits):
             yield _finding(graph, waits, workers)

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from msgspec.structs import replace
+
 from diag.model.facts import Evidence
 from diag.model.graph import Hold, How, Resource, Wait
+from diag.waits.lock_sites import Releases, unguarded
 from diag.waits.scene import asked_at, at
 
 if TYPE_CHECKING:
@@ -42,6 +45,7 @@ class TaskMember(NamedTuple):
     stack: Stack
     held: Mapping[int, Where]  # locks it stands inside, by address: the line that took each
     asks: str = ""  # the expression at the line where it waits
+    releases: Releases = Releases()  # how that lock comes to be released
     awaits: int = 0  # the future, task or greenlet it waits for
     behind: tuple[int, ...] = ()  # the locks, events, queues among whose waiters it is
     timed: bool = False  # something is due to end its wait after some time
@@ -102,14 +106,43 @@ def _for_lock(member: TaskMember, scenery: TaskScenery, lock: LockObject) -> Wai
         owners = []  # somebody else has one of its places, and may give it back
     certain = kind == LOCK or lock.maximum is not None
     holds = tuple(_hold(owner, resource, lock, certain=certain) for owner in owners)
+    if kind == LOCK and not any(lock.address in other.held for other in scenery.members):
+        holds = holds or tuple(_abandoned(member, resource, lock))
     state = f"{lock.type} at {lock.address:#x}: {len(lock.waiters)} waiters"
     evidence = (Evidence(source=_memory(member), text=f"{state}, {_named(member)} among them"),)
     words = f"waits for the {noun} {named}"
+    if any(hold.abandoned for hold in holds):
+        words += ", which was never released"
     if [owner.address for owner in owners] == [member.address]:
         words += ", which it holds"
     elif owners:
         words += f" held by {_named(owners[0])}"
     return _wait(member, resource, words, holds, evidence)
+
+
+def for_thread(
+    wait: Wait, word: int, members: Sequence[TaskMember], words: Mapping[int, frozenset[int]]
+) -> Wait:
+    """Add to a thread's wait for a lock of threads the one task that was suspended while it had it.
+
+    ``word``: the futex that the thread sleeps on; ``words``: those of each lock that tasks hold, by address.
+    """
+    found = [(each, lock) for each in members for lock in each.held if word in words.get(lock, ())]
+    if len(found) != 1:
+        return wait
+    owner, lock = found[0]
+    where = owner.held[lock]
+    text = f"{_named(owner)}: {where}, holds the lock whose futex is {word:#x}"
+    hold = Hold(
+        holder=owner.actor,
+        resource=wait.resource,
+        taken_at=where,
+        since=owner.process.since,
+        evidence=(Evidence(source=_memory(owner), text=text),),
+    )
+    name = wait.resource.name
+    said = wait.words.replace(name, f"{name} held by {_named(owner)}, which is suspended", 1)
+    return replace(wait, words=said, holds=(hold,), evidence=(*wait.evidence, *hold.evidence))
 
 
 def _owners(scenery: TaskScenery, lock: LockObject) -> Iterator[TaskMember]:
@@ -133,6 +166,22 @@ def _hold(owner: TaskMember, resource: Resource, lock: LockObject, *, certain: b
         since=owner.process.since,
         certain=certain,
         evidence=(Evidence(source=_memory(owner), text=text),),
+    )
+
+
+def _abandoned(member: TaskMember, resource: Resource, lock: LockObject) -> Iterator[Hold]:
+    """Yield the lock's taker, which is gone; its file only takes and releases it in one function each."""
+    if not member.releases.leaks or not lock.locked or lock.owner_ident:
+        return
+    state = f"the {lock.type} at {lock.address:#x} is taken and no task stands inside it"
+    text = f"{state}; {unguarded(member.releases.leaks)}"
+    yield Hold(
+        holder=replace(member.actor, task=None, task_id=0, thread=None, tid=None),
+        resource=resource,
+        taken_at=member.releases.leaks[0] if len(member.releases.leaks) == 1 else None,
+        abandoned=True,
+        certain=False,
+        evidence=(Evidence(source=_memory(member), text=text),),
     )
 
 

@@ -12,8 +12,9 @@ from msgspec.structs import replace
 
 from diag.model.facts import Evidence
 from diag.model.graph import Handler, Hold, How, Resource, Wait
-from diag.waits.lock_sites import handler_between
+from diag.waits.lock_sites import Releases, handler_between, unguarded
 from diag.waits.python_locks import Primitive, last_word
+from diag.waits.python_locks.held import is_threading
 from diag.waits.scene import actor, at, time_limit
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class Member(NamedTuple):
     wanted: Wanted | None = None
     asked: Asked | None = None
     frees: frozenset[str] = frozenset()  # locks that its functions release and do not take, by last word
+    releases: Releases = Releases()  # how the wanted lock comes to be released
 
     @property
     def actor(self) -> Actor:
@@ -66,6 +68,8 @@ class Scenery(NamedTuple):
     parked: Mapping[int, frozenset[int]]  # futex word of a sleeping thread -> all that stands for its lock
     parent: Actor | None = None  # the process that this one was forked from, where that is proven
     dark: frozenset[tuple[int, int]] = frozenset()  # (thread id, frame) that hold what memory cannot name
+    locked: frozenset[int] = frozenset()  # the words of the locks that are taken, as memory says
+    complete: bool = False  # the stacks of all threads that run Python are here, with their sources
 
     def own(self, member: Member) -> frozenset[int]:
         """What stands for the lock that a thread sleeps for."""
@@ -122,10 +126,18 @@ def _lock(member: Member, wanted: Wanted, scenery: Scenery) -> Wait:
     wait = replace(member.wait, resource=resource, where=wanted.where, words=words, holds=(), certain=True)
     tail = f"{time_limit(member.asked)}{at(member.stack)}"
     if owner is None:
-        hold = _left_locked(member, wanted, scenery, resource)
-        if hold is None:
-            return replace(wait, words=f"{words}{tail}")
-        return _waits_for_copy(member, wanted, resource, hold)
+        if hold := _left_locked(member, wanted, scenery, resource):
+            return _waits_for_copy(member, wanted, resource, hold)
+        if hold := _abandoned(member, wanted, scenery, resource):
+            evidence = (*wait.evidence, *hold.evidence)
+            return replace(
+                wait, words=f"{words}, which was never released{tail}", holds=(hold,), evidence=evidence
+            )
+        # A thread whose whole work is a lock's acquire() waits for a sign, and so does threading itself.
+        if member.releases.handed_over or is_threading(member.stack.frames[wanted.frame]):
+            signal = _resource(member, "gate", resource.name.partition(" of pid ")[0])
+            return replace(wait, resource=signal, words=f"{words}, which another function releases{tail}")
+        return replace(wait, words=f"{words}{tail}")
     hold = _hold(owner, resource)
     if owner.member.thread.tid == member.thread.tid:
         wait = replace(
@@ -162,6 +174,33 @@ def _left_locked(member: Member, wanted: Wanted, scenery: Scenery, resource: Res
         inherited=True,
         certain=certain,
         evidence=(Evidence(source=source, text=why),),
+    )
+
+
+def _abandoned(member: Member, wanted: Wanted, scenery: Scenery, resource: Resource) -> Hold | None:
+    """A lock that is taken while nobody stands inside it: an exception or a return went past its release.
+
+    An RLock names its owner, which is no thread any more. Of a plain Lock it follows from the source, where
+    all that its file does with it is to take and release it in one function.
+    """
+    own = scenery.own(member)
+    if scenery.parent is not None or resource.kind != "thread-lock" or any(_inside(member, wanted, scenery)):
+        return None
+    leaks = member.releases.leaks
+    certain = any(scenery.owners.get(word) == NOBODY for word in own)
+    if certain:
+        why = "the lock names an owner that is no thread of this process"
+    elif leaks and scenery.complete and not scenery.dark and own & scenery.locked:
+        why = f"the lock is taken and no thread stands inside it; {unguarded(leaks)}"
+    else:
+        return None
+    return Hold(
+        holder=actor(member.process),
+        resource=resource,
+        taken_at=leaks[0] if len(leaks) == 1 else None,
+        abandoned=True,
+        certain=certain,
+        evidence=(Evidence(source=f"/proc/{member.process.pid}/mem", text=why),),
     )
 
 

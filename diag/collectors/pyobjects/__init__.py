@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PyObjects"]
 
-CERTAINTY = frozenset({"T001", "T002", "T003", "T005", "T006", "T008", "T009", "T010"})
+CERTAINTY = frozenset({"T001", "T002", "T003", "T005", "T006", "T008", "T009", "T010", "T012"})
 """Rules that are only likely, or blind, where memory cannot be read."""
 
 

@@ -5,17 +5,21 @@ from diag.waits.lock_sites.doing import doing, signaller
 from diag.waits.lock_sites.held import each_taken, held, taken_by
 from diag.waits.lock_sites.reentry import handler_between
 from diag.waits.lock_sites.retaken import holding, retaken
+from diag.waits.lock_sites.unreleased import Releases, releases, unguarded
 from diag.waits.lock_sites.watching import watching
 
 __all__ = [
+    "Releases",
     "asking",
     "doing",
     "each_taken",
     "handler_between",
     "held",
     "holding",
+    "releases",
     "retaken",
     "signaller",
     "taken_by",
+    "unguarded",
     "watching",
 ]

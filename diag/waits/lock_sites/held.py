@@ -19,6 +19,7 @@ from diag.waits.lock_sites.expressions import (
 from diag.waits.lock_sites.named import own_type
 from diag.waits.lock_sites.polling import failed_attempt
 from diag.waits.lock_sites.syntax import (
+    Step,
     blocks,
     functions,
     line_of,
@@ -44,11 +45,11 @@ if TYPE_CHECKING:
 
     from diag.model.facts import Frame
     from diag.model.source import Source
-    from diag.waits.lock_sites.syntax import Step
     from diag.waits.lock_sites.words import Call
 
 _RETURNS = ("return_statement", "raise_statement")
 _LEAVES = (*_RETURNS, "break_statement", "continue_statement")
+_ENTERS = ("__enter__", "__aenter__")
 _COMPOUND = ("while_statement", "for_statement")
 
 Ledger = dict[str, tuple["Node", str]]
@@ -136,11 +137,12 @@ def _sites(frame: Frame, source: Source | None, callee: Frame | None) -> Iterato
     if position is None or source is None:
         return
     ledger: Ledger = {}
-    for step in position.steps:
+    steps = _until_entered(position.steps, callee)
+    for step in steps:
         _before(step.statement, ledger)
         _around(step, ledger)
-    if position.steps[-1].statement.type == "with_statement" and position.steps[-1].block is None:
-        for item in _entered(position.steps[-1].statement, frame, callee):
+    if steps[-1].statement.type == "with_statement" and steps[-1].block is None:
+        for item in _entered(steps[-1].statement, frame, callee):
             ledger[_with_target(item)] = (item, "with")
     tried = failed_attempt(frame, source, position)
     if tried and tried.sure is Sure.SOURCE and ledger.get(tried.target, (None, ""))[0] == tried.node:
@@ -148,6 +150,20 @@ def _sites(frame: Frame, source: Source | None, callee: Frame | None) -> Iterato
     for target, (node, how) in ledger.items():
         made = made_of(position.scope, target)
         yield _site(frame, source, target, node, how, made), _speaks(frame, source, target, how, made)
+
+
+def _until_entered(steps: tuple[Step, ...], callee: Frame | None) -> tuple[Step, ...]:
+    """Cut at ``with lock: work()`` on one line while the frame it called still enters the lock."""
+    if callee is None or callee.function.rpartition(".")[2] not in _ENTERS:
+        return steps
+    for n, step in enumerate(steps):
+        if step.statement.type == "with_statement" and _on_one_line(step):
+            return (*steps[:n], Step(step.statement, None, None))
+    return steps
+
+
+def _on_one_line(step: Step) -> bool:
+    return step.block is not None and step.block.start_point.row == step.statement.start_point.row
 
 
 def _site(frame: Frame, source: Source, target: str, node: Node, how: str, made: str) -> Site:
