@@ -16,6 +16,7 @@ from diag.investigate import (
     pollers,
     second_sample,
     sqlite_waits,
+    starved,
     suspects,
     tasks,
     unread_pollers,
@@ -60,9 +61,11 @@ def explore(
         _keep_to(graph, pids)
     _add_lines(inquiry, graph)
     say(f"looking a second time at {len(pids)} processes")
+    quotas = starved.Quotas(inquiry, pids)
     before, after = second_sample.confirm(inquiry, graph, pids)
+    threads = quotas.mark(implicated.judge(graph, first, before, after))
     seen_tasks = tasks.again(inquiry, seen_tasks)
-    threads = _with_other_looks(inquiry, implicated.judge(graph, first, before, after))
+    threads = _with_other_looks(inquiry, threads)
     if inquiry.databases:
         threads = inquiry.databases.confirm(threads)
     return Snapshot(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from diag.investigate import implicated, lock_lines, pollers, second_sample
+from diag.investigate import implicated, lock_lines, pollers, second_sample, starved
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,8 +29,9 @@ def follow(inquiry: Inquiry, graph: LockGraph) -> tuple[tuple[SeenThread, ...], 
     _add_lines(inquiry, graph, along)
     first = implicated.look(inquiry, graph, filter(inquiry.has_stacks, along))
     along = along | {seen.process.pid for seen in first}
+    quotas = starved.Quotas(inquiry, along)
     before, after = second_sample.confirm(inquiry, graph, along)
-    threads = implicated.judge(graph, first, before, after)
+    threads = quotas.mark(implicated.judge(graph, first, before, after))
     return threads, implicated.other_waits(graph, threads)
 
 

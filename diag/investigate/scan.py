@@ -151,7 +151,17 @@ def suspicion(call: Syscall) -> int | None:
         return 1 if endless else None
     if idle_loops.idles(call):
         return 3
+    if _polls_one(call):
+        return 2
     return 2 if call.name in READS else None
+
+
+def _polls_one(call: Syscall) -> bool:
+    """Whether a call waits for one descriptor without a time limit: how C libraries wait for an answer."""
+    if call.name not in ("poll", "ppoll") or len(call.arguments) < 3:
+        return False
+    _, count, limit = call.arguments[:3]
+    return count == 1 and (not limit if call.name == "ppoll" else bool(limit & 0x80000000))
 
 
 def _still(host: Host, first: dict[ThreadId, Glimpse]) -> Iterator[ThreadId]:

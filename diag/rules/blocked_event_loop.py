@@ -30,7 +30,7 @@ _LOOPS = {
 }
 _IDLE_FILES = ("/selectors.py", "/epollreactor.py", "/trio/_core/_io_epoll.py", "/tornado/platform/epoll.py")
 _IDLE_KINDS = frozenset(
-    {"epoll", "io_uring", "cpu", "gil", "unknown", "ended", "stopped", "traced", "frozen"}
+    {"epoll", "io_uring", "cpu", "gil", "unknown", "ended", "stopped", "traced", "frozen", "throttled"}
 )
 
 

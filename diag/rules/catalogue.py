@@ -119,8 +119,8 @@ CATALOGUE: tuple[Entry, ...] = (
     Entry(
         "P005",
         "stopped-peer",
-        "a thread waits for a process that is not let run (stopped, traced, frozen): the other end of a "
-        "pipe or socket, a child, the owner of a shared lock",
+        "a thread waits for a process that is not let run (stopped, traced, frozen, throttled): the other "
+        "end of a pipe or socket, a child, the owner of a shared lock",
     ),
     Entry(
         "C001",

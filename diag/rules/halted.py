@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from diag.model.facts import Evidence
+from diag.model.graph import How
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from diag.model.facts import Process
+    from diag.model.graph import Wait
     from diag.model.snapshot import SeenThread, Snapshot
 
 KINDS = frozenset({"stopped", "traced", "frozen"})
@@ -22,6 +24,14 @@ def all_halted(threads: Sequence[SeenThread]) -> bool:
     """Whether no thread of a process runs; a traced one that goes on between its stops does."""
     kinds = [seen.wait.resource.kind if seen.wait and not seen.moved else "" for seen in threads]
     return bool(kinds) and all(kind in KINDS for kind in kinds)
+
+
+def starved(threads: Sequence[SeenThread]) -> Wait | None:
+    """The wait of a thread for CPU time that its cgroup does not get, where no thread of the process runs."""
+    waits = [seen.wait for seen in threads if seen.wait]
+    if any(wait.how is How.RUNNING for wait in waits):
+        return None
+    return next((wait for wait in waits if wait.resource.kind == "throttled"), None)
 
 
 def state(snapshot: Snapshot, process: Process) -> str:

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from diag.rules.chains import Graph
 
 CODE, SLUG = "T007", "held-gil"
-_NOT_CALLS = frozenset({"cpu", "gil", "unknown", "stopped", "traced", "frozen", "ended", "collect"})
+_NOT_CALLS = frozenset(
+    {"cpu", "gil", "unknown", "stopped", "traced", "frozen", "throttled", "ended", "collect"}
+)
 
 
 def check(snapshot: Snapshot) -> Iterator[Finding]:

@@ -54,7 +54,7 @@ def _finding(graph: Graph, wait: Wait) -> Finding:
         culprit=wait.waiter,
         victims=victims,
         resource=wait.resource,
-        chain=chains.links([wait]),
+        chain=chains.links(graph.into(wait)),
         evidence=wait.evidence,
         against=("a service may wait like this for its next client, as it should",) if idle else (),
         remedy=tuple(_remedy(wait, opening=opening or idle)),

@@ -10,9 +10,9 @@ from diag.rules import chains, halted, phrases
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from diag.model.facts import Process
+    from diag.model.facts import Evidence, Process
     from diag.model.graph import Actor, Wait
-    from diag.model.snapshot import Snapshot
+    from diag.model.snapshot import SeenThread, Snapshot
     from diag.rules.chains import Graph
 
 CODE, SLUG = "P005", "stopped-peer"
@@ -29,12 +29,22 @@ class _Halted(NamedTuple):
     beside: set[int]  # others that could end one of them, and do not run either
 
 
+class _Why(NamedTuple):
+    """Why it does not run, in words, and what lets it."""
+
+    words: str
+    evidence: tuple[Evidence, ...]
+    remedy: tuple[str, ...]
+    check: str
+    against: tuple[str, ...]  # what speaks against it: then it is likely at most
+
+
 def check(snapshot: Snapshot) -> Iterator[Finding]:
     """One finding for each process that does not run, if somebody waits for it and nobody else can help."""
     graph = chains.Graph(snapshot)
     found: dict[str, _Halted] = {}
     for wait in graph.stuck.values():
-        peers = _halted_peers(graph, wait)
+        peers = _idle_peers(graph, wait)
         process = snapshot.process(peers[0].pid) if peers else None
         if process is None or _is_calm(graph, wait, process):
             continue
@@ -47,14 +57,18 @@ def check(snapshot: Snapshot) -> Iterator[Finding]:
         yield _finding(graph, one)
 
 
-def _halted_peers(graph: Graph, wait: Wait) -> tuple[Actor, ...]:
+def _idle_peers(graph: Graph, wait: Wait) -> tuple[Actor, ...]:
     """Those who do not run, where nobody who does could end the wait."""
     if wait.resource.kind in _TOLD_ELSEWHERE:
         return ()
     holders = [hold.holder for hold in chains.active(wait)]
-    still = tuple(holder for holder in holders if halted.all_halted(graph.threads(holder.pid)))
+    still = tuple(holder for holder in holders if _does_not_run(graph.threads(holder.pid)))
     needs_all = wait.resource.kind not in chains.ANY_OF
     return still if still and (needs_all or len(still) == len(holders)) else ()
+
+
+def _does_not_run(threads: Sequence[SeenThread]) -> bool:
+    return halted.all_halted(threads) or halted.starved(threads) is not None
 
 
 def _is_calm(graph: Graph, wait: Wait, process: Process) -> bool:
@@ -78,29 +92,52 @@ def _finding(graph: Graph, one: _Halted) -> Finding:
     first = one.waits[0]
     victims = tuple(dict.fromkeys((*(wait.waiter for wait in one.waits), *graph.victims(one.waits))))
     culprit = next(hold.holder for hold in chains.active(first) if hold.holder.pid == process.pid)
-    looked_at = halted.is_looked_at(snapshot, process)
+    why = _why(graph, process)
     more = len(victims) - 1
     return Finding(
         code=CODE,
         slug=SLUG,
         summary=(
-            f"{phrases.who(culprit)} is {halted.state(snapshot, process)}{_beside(one)}; "
+            f"{phrases.who(culprit)} {why.words}{_beside(one)}; "
             f"{phrases.who(first.waiter)} {first.words}"
             f"{f'; {phrases.waiting(more)} behind it' if more > 0 else ''}"
         ),
-        severity=Severity.WARNING if looked_at else Severity.CRITICAL,
-        confidence=Confidence.LIKELY if looked_at else chains.confidence([first]),
+        severity=Severity.WARNING if why.against else Severity.CRITICAL,
+        confidence=Confidence.LIKELY if why.against else chains.confidence([first]),
         culprit=culprit,
         victims=victims,
         resource=first.resource,
         chain=chains.links(graph.into(first)),
-        evidence=(halted.evidence(process), *chains.evidence(one.waits)),
-        against=(halted.AGAINST_A_LOOK,) if looked_at else (),
+        evidence=(*why.evidence, *chains.evidence(one.waits)),
+        against=why.against,
         remedy=(
-            *halted.remedy(process),
+            *why.remedy,
             "in the code: wait for other processes with a time limit, and say in the log whom you wait for",
         ),
-        check=(halted.check(process), *_check(one.waits)),
+        check=(why.check, *_check(one.waits)),
+    )
+
+
+def _why(graph: Graph, process: Process) -> _Why:
+    starved = halted.starved(graph.threads(process.pid))
+    if starved:
+        return _Why(
+            words=starved.words,
+            evidence=starved.evidence,
+            remedy=(
+                "give it more CPU time: systemctl set-property UNIT CPUQuota=…, docker update --cpus, or the "
+                "CPU limit of its pod; or find out what in the cgroup uses the quota up",
+            ),
+            check=f"cat {starved.resource.path}/cpu.stat",
+            against=("it does go on, slowly: whoever waits may get an answer in the end",),
+        )
+    looked_at = halted.is_looked_at(graph.snapshot, process)
+    return _Why(
+        words=f"is {halted.state(graph.snapshot, process)}",
+        evidence=(halted.evidence(process),),
+        remedy=tuple(halted.remedy(process)),
+        check=halted.check(process),
+        against=(halted.AGAINST_A_LOOK,) if looked_at else (),
     )
 
 

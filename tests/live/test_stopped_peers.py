@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.cli import diag
-from tests.support.halts import frozen_v1, frozen_v2, stopped, traced
-from tests.support.processes import children, running, started, state, threads_in, wait_until
+from tests.support.halts import frozen_v1, frozen_v2, stopped, throttled, traced
+from tests.support.processes import children, running, started, state, threads_in, wait_until, waiters
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -150,3 +150,24 @@ def test_a_tracer_is_no_victim_of_what_it_traces(python: str) -> None:
         wait_until(lambda: threads_in(process.pid, "wait4"), "the tracer waits")
         answer = diag("why", process.pid)
         assert answer.codes == [], answer
+
+
+def test_a_peer_whose_cpu_quota_is_used_up(python: str, tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        program = begin(stack, python, "working", "read", tmp_path)
+        waiter, peer = program.said["waiter"], program.said["peer"]
+        # A peer that works is none, however long it takes.
+        assert diag("why", waiter).codes == []
+        stack.enter_context(throttled(peer))
+        answer = diag("why", waiter)
+        assert answer.codes == ["P005"], answer
+        found = answer.found("P005", peer)
+        assert (found["severity"], found["confidence"]) == ("warning", "likely"), found
+        assert "its cgroup has used up its CPU quota, 1 of each 300 ms" in found["summary"]
+        assert "CPUQuota" in found["remedy"][0]
+        lock = tmp_path / "working" / "lock"
+        with started(["flock", str(lock), "true"]):
+            wait_until(lambda: waiters(lock), "somebody waits for its lock")
+            locks = diag("locks", lock)
+            assert locks.codes == ["L005"], locks
+            assert "CPU quota" in locks.found("L005", peer)["summary"]

@@ -64,6 +64,26 @@ def empty_pipe():
     os.close(writer)
 
 
+def working():
+    """The peer computes, and will write in the end. "lock": it has a file locked meanwhile."""
+    reader, writer = os.pipe()
+    path = os.path.join(DIRECTORY, "lock")
+
+    def peer():
+        held = open(path, "w")
+        fcntl.flock(held, fcntl.LOCK_EX)
+        while True:
+            pass
+
+    def waiter():
+        os.close(writer)
+        os.read(reader, 1)
+
+    two(peer, waiter)
+    os.close(reader)
+    os.close(writer)
+
+
 def listening(server, address, accepts):
     server.bind(address)
     server.listen(1)

@@ -76,6 +76,21 @@ def frozen_v2(pid: int) -> Iterator[None]:
 
 
 @contextmanager
+def throttled(pid: int) -> Iterator[None]:
+    """Let a process have 1 ms of CPU time in each 300, so that the load of the machine matters little."""
+    need_root()
+    first, second = Path("/sys/fs/cgroup/cpu"), Path("/sys/fs/cgroup")
+    v1 = (first / "cpu.cfs_quota_us").exists() or (first / "cgroup.procs").exists()
+    require(v1 or "cpu" in read(str(second / "cgroup.subtree_control")), "no CPU controller for cgroups here")
+    with _cgroup(first if v1 else second, pid) as home:
+        if v1:
+            (home / "cpu.cfs_period_us").write_text("300000")
+        (home / ("cpu.cfs_quota_us" if v1 else "cpu.max")).write_text("1000" if v1 else "1000 300000")
+        wait_until(lambda: "nr_throttled 0" not in read(str(home / "cpu.stat")), "it has been throttled")
+        yield
+
+
+@contextmanager
 def _cgroup(root: Path, pid: int) -> Iterator[Path]:
     """A cgroup of its own for a process, which goes back to the root afterwards."""
     home = root / f"diagtest{secrets.token_hex(4)}"
