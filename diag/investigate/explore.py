@@ -128,9 +128,7 @@ def _file_locks(inquiry: Inquiry, start: Sequence[int]) -> LockGraph:
     for stack in _sleeping(inquiry, threads):
         if wait := pollers.link_elsewhere(inquiry, graph, stack):
             graph.waits.append(wait)
-    for pid in sorted(
-        {thread.pid for thread in threads if thread.syscall and thread.syscall.name in _SLEEPS}
-    ):
+    for pid in sorted({thread.pid for thread in threads if _may_poll(thread)}):
         sqlite_waits.adopt(inquiry, graph, pid)
     sqlite_waits.add(inquiry, graph)
     _look_again(inquiry, graph, {thread.pid for thread in threads if _may_poll(thread)})

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from diag.investigate.lock_graph import LockGraph
 
 _SLEEPS = frozenset({"nanosleep", "clock_nanosleep"})
-LOOKS = 4
-"""Looks at a process: between two sleeps of 0.1 s it tries for a moment."""
-PAUSE = 0.02
+LOOKS = 10
+"""Looks at a process with a thread that is awake: between two sleeps of 0.1 s it tries for a moment."""
+PAUSE = 0.03
 MOST = 200
 """Processes with a SQLite file open that are looked at."""
 
@@ -99,7 +99,8 @@ def _in_busy_handler(inquiry: Inquiry, pid: int) -> list[tuple[int, str]]:
         calls = list(threads.syscalls(inquiry.host, pid))
         asleep = [tid for tid, call in calls if call and call.name in _SLEEPS]
         found = [(tid, library) for tid in asleep if (library := sqlite.busy_handler(inquiry.host, pid, tid))]
-        if found:
+        elsewhere = all(call for _, call in calls) and (not asleep or turn > 0)
+        if found or elsewhere:
             return found
     return []
 

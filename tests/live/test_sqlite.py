@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tests.live.stories import pids
 from tests.support.cli import diag, diag_as_nobody
-from tests.support.processes import lock_lines, running, threads_in, wait_until
+from tests.support.processes import lock_lines, running, wait_for_poller, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,11 +26,12 @@ SICK = {  # (case, journal): (code, who is to blame, what is named)
 
 
 def begin(stack: ExitStack, python: str, case: str, journal: str, directory: Path) -> Program:
-    """Start a case, and wait until its transaction is open and somebody sleeps."""
+    """Start a case, and wait until its transaction is open and somebody polls."""
     database = directory / f"{case}-{journal}.db"
     program = stack.enter_context(running(python, PROGRAM, case, journal, database))
     wait_until(lambda: lock_lines(database), "the database is locked")
-    wait_until(lambda: threads_in(program.said["waiter"], "sleep"), "it polls")
+    if case != "nobody":
+        wait_for_poller(program.said["waiter"], database)
     return program
 
 
