@@ -19,7 +19,7 @@ from diag.render import live
 from diag.render.escape import plain
 
 if TYPE_CHECKING:
-    from diag.investigate.crash_code import Places
+    from diag.investigate.places import Places
     from diag.investigate.segfaults import Span, Wanted
 
 

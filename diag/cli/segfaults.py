@@ -83,13 +83,13 @@ def command(
     from diag.cli.moments import moment  # noqa: PLC0415 - --help stays quick
     from diag.errors import UsageError  # noqa: PLC0415
     from diag.host.base import to_text  # noqa: PLC0415
-    from diag.investigate import crash_code  # noqa: PLC0415
+    from diag.investigate.places import places as checked  # noqa: PLC0415
     from diag.investigate.segfaults import Span, Wanted, look  # noqa: PLC0415
 
     host = host_for(replay)
     recorded = _recorded(host)
     named = tuple(map(to_text, logs or recorded.get("logs", ())))
-    places = crash_code.places(host, root or recorded.get("root"), debug_dir or recorded.get("debug_dir", ()))
+    places = checked(host, root or recorded.get("root"), debug_dir or recorded.get("debug_dir", ()))
     taken_at = host.clock().wall
     ends = [text and moment(text, now=taken_at, zone=host.info.zone) for text in (since, until)]
     span, wanted = Span(*(end or None for end in ends)), Wanted(program, library, pid)

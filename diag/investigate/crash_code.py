@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from diag.collectors import log_sources
 from diag.crashes import opcodes, operands
-from diag.errors import MalformedError, UsageError
-from diag.host.base import to_text
+from diag.errors import MalformedError
 from diag.investigate import code_files, code_match
 from diag.investigate.code_match import Seen
 from diag.investigate.siblings import here
@@ -23,26 +21,11 @@ if TYPE_CHECKING:
     from diag.collectors.elf.fitting import Mapped
     from diag.host import Host
     from diag.investigate.code_files import Candidate
+    from diag.investigate.places import Places
     from diag.model.crash import CrashEvent, LogLine
 
 MOST = 300
 """Groups whose function is looked up, the most frequent ones: each costs up to 0.1 s."""
-
-
-class Places(NamedTuple):
-    """Where to look for files; empty: this host's own places."""
-
-    root: str | None = None  # the crashed system's root, or a directory with its files
-    debug: tuple[str, ...] = ()  # directories laid out as /usr/lib/debug is
-
-
-def places(host: Host, root: str | None, debug: Iterable[str]) -> Places:
-    """Check the directories that the user named. Raises ``UsageError``."""
-    named = Places(None if root is None else to_text(root), tuple(map(to_text, debug)))
-    for path in (*((named.root,) if named.root is not None else ()), *named.debug):
-        if not log_sources.is_directory(host, path):
-            raise UsageError(f"{path} is no directory that can be read", hint="name the directory itself")
-    return named
 
 
 def name(

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from diag.host import LiveHost
-    from diag.investigate.crash_code import Places
+    from diag.investigate.places import Places
     from diag.investigate.segfaults import Span, Wanted
     from diag.model.crash import CrashEvent, CrashGroup
 

@@ -9,17 +9,15 @@ from typing import TYPE_CHECKING, NamedTuple
 from msgspec.structs import replace
 
 from diag.collectors import core_files, journal, log_sources
-from diag.crashes.book import Book
-from diag.crashes.groups import group
 from diag.errors import DiagError
-from diag.investigate import changes, crash_code, siblings
-from diag.investigate.crash_code import Places
+from diag.investigate.places import Places
 from diag.model.facts import Gap
 from diag.model.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from diag.crashes.book import Book
     from diag.host import Host
     from diag.model.crash import CrashEvent, CrashGroup
 
@@ -92,10 +90,15 @@ def look(
 
     Raises ``DiagError`` when logs were named and not one could be read.
     """
-    book = Book()
     gaps: list[Gap] = []
     sources = _named(host, logs, gaps, span) if logs else _own(host, span)
     log_sources.soon(host, _files(sources))
+    # The search of compressed logs has begun: what makes something of its results loads meanwhile.
+    from diag.crashes.book import Book  # noqa: PLC0415
+    from diag.crashes.groups import group  # noqa: PLC0415
+    from diag.investigate import changes, crash_code, siblings  # noqa: PLC0415
+
+    book = Book()
     whole = 0
     for source in sources:
         tell(f"searching {source.name}")

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from diag.crashes.groups import group
 from diag.errors import UsageError
 from diag.host import LiveHost
-from diag.investigate.crash_code import Places, name, places
+from diag.investigate.crash_code import name
+from diag.investigate.places import Places, places
 from tests.crashes.logs import kernel, read, segfault
 
 if TYPE_CHECKING:
