@@ -87,7 +87,7 @@ def finish(report: Report, host: Host, *, form: str, output: str | None, verbose
         verbose=verbose,
     )
     if output is None:
-        click.echo(spoken(text, sys.stdout.encoding) if form == "terminal" else text, nl=False)
+        _print(spoken(text, sys.stdout.encoding) if form == "terminal" else text)
     else:
         # Opened last, so that a failed run leaves no empty file behind.
         try:
@@ -99,6 +99,17 @@ def finish(report: Report, host: Host, *, form: str, output: str | None, verbose
                 hint="name a file in a directory you may write to",
             ) from error
     click.get_current_context().exit(report.exit_code)
+
+
+def _print(text: str) -> None:
+    try:
+        click.echo(text, nl=False)
+    except BrokenPipeError:  # who reads it has seen enough
+        raise
+    except OSError as error:
+        raise DiagError(
+            f"cannot write the report: {error.strerror}", hint="is the disk full? write it elsewhere: -o FILE"
+        ) from error
 
 
 @contextmanager

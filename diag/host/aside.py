@@ -70,7 +70,7 @@ def _root(path: str) -> tuple[str, str]:
     parts = path.split("/", 4)
     if len(parts) == 5 and parts[1] == "proc" and parts[3] == "root":
         return f"/proc/{parts[2]}", f"/{parts[4]}"
-    return "/proc/self", os.path.join(os.getcwd(), path)
+    return "/proc/self", path if path.startswith("/") else os.path.join(os.getcwd(), path)
 
 
 def aside(look: Callable[[], T], patience: float) -> T:

@@ -33,7 +33,7 @@ def info() -> HostInfo:
         pid=os.getpid(),
         capabilities=int(files.field(files.text("/proc/self/status"), "CapEff") or "0", 16),
         container=_container(),
-        cwd=to_text(os.getcwd()),
+        cwd=to_text(working_directory()),
         timezone=time.strftime("%z"),
         zone_rules=_zone_rules(),
         debug_server=bool(os.environ.get("DEBUGINFOD_URLS", "").strip()),
@@ -71,3 +71,11 @@ def _zone_rules() -> bytes:
         return files.read_all(path, 1 << 16)
     except OSError:
         return b""
+
+
+def working_directory() -> str:
+    """Where relative paths begin; its last name if it was removed below us, as by a deployment."""
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        return os.readlink("/proc/self/cwd")  # ends in " (deleted)": nothing lies there any more

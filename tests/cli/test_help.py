@@ -138,3 +138,23 @@ def test_without_a_standard_output_the_exit_code_still_tells(tmp_path: Path) -> 
         check=False,
     )
     assert done.stderr == "0\n0\n"
+
+
+def test_a_removed_working_directory_and_a_full_disk_are_no_bugs_of_ours(tmp_path: Path) -> None:
+    place = tmp_path / "release"
+    place.mkdir()
+    command = f"rmdir {place}; {sys.executable} -m diag doctor --format json"
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    for target, codes in (("/dev/null", (0, 4)), ("/dev/full", (1,))):
+        place.mkdir(exist_ok=True)
+        done = subprocess.run(
+            ["sh", "-c", f"{command} > {target}"],
+            cwd=place,
+            env=env,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode in codes, done
+        assert "bug" not in done.stderr, done
+    assert "No space left on device" in done.stderr
