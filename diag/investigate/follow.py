@@ -71,7 +71,9 @@ def follow(
 
 
 def _of(group: CrashGroup, event: CrashEvent) -> bool:
-    return any(one.at == event.at for one in (*group.events, *group.reports))
+    # Rotation begins to count lines anew: another crash may stand at the same place of the same file.
+    lines = (*group.events, *group.reports)
+    return any(one.at == event.at and one.text == event.text for one in lines)
 
 
 class _Once:

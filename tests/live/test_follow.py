@@ -113,6 +113,17 @@ def test_each_new_crash_is_told_when_it_comes_over_both_kinds_of_rotation(log: P
         assert follower.stop() == 3
 
 
+def test_the_same_line_after_a_rotation_is_another_crash(log: Path) -> None:
+    with following(log, ready=log) as follower:
+        append(log, segfault(tid=2, name="former") + "\n")
+        assert follower.next()["group"]["program"] == "former"
+        log.rename(log.with_suffix(".1"))
+        log.write_text("x\n" + segfault(START + 60, tid=3, name="latter") + "\n")
+        found = follower.next()
+        assert (found["event"]["at"]["line"], found["group"]["program"]) == (2, "latter")
+        assert "latter" in found["findings"][0]["summary"]
+
+
 def test_a_line_is_told_when_it_is_whole_and_a_report_joins_its_crash(log: Path) -> None:
     line = segfault(tid=2, name="python")
     with following(log, ready=log) as follower:
