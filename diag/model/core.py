@@ -10,7 +10,7 @@ from diag.model.facts import Fact, Frame
 class CoreSignal(Fact, frozen=True, kw_only=True):
     """Why the core was written (siginfo_t, sigaction(2))."""
 
-    number: int  # 0: none, somebody took the core of a living process (gcore)
+    number: int  # 0: none, somebody took the core of a living process (gcore); -1: not known
     code: int = 0  # si_code: SI_USER 0, SI_KERNEL 128, SI_TKILL -6, SEGV_MAPERR 1 …
     address: int | None = None  # of the fault; None: this signal has none, or the processor did not tell
     sender: int | None = None  # pid that sent it, by kill(2), tgkill(2) or sigqueue(3)

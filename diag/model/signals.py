@@ -14,6 +14,9 @@ NAMES = {
 }  # fmt: skip
 """Numbers of x86 and ARM."""
 
+UNKNOWN = -1
+"""Stands for the signal of a core that does not tell it."""
+
 SI_USER, SI_KERNEL, SI_QUEUE, SI_TKILL = 0, 128, -1, -6
 _CODES = {
     (4, 1): ("ILL_ILLOPC", "an instruction this processor does not know"),
@@ -32,7 +35,7 @@ _SENT = {SI_USER: "SI_USER", SI_QUEUE: "SI_QUEUE", SI_TKILL: "SI_TKILL"}
 
 def name(number: int) -> str:
     """Name a signal: ``SIGSEGV``."""
-    return NAMES.get(number, f"signal {number}")
+    return "unknown" if number == UNKNOWN else NAMES.get(number, f"signal {number}")
 
 
 def code_name(signal: CoreSignal) -> str:
@@ -53,6 +56,8 @@ def cause(signal: CoreSignal, pid: int) -> str:
     """Say in words why the core was written."""
     if is_snapshot(signal):
         return "taken of the living process (gcore)"
+    if signal.number == UNKNOWN:
+        return "why it was written, the core does not tell"
     if (signal.number, signal.code) in _CODES:
         what = _CODES[signal.number, signal.code][1]
     elif signal.code == SI_KERNEL and signal.number == 11:

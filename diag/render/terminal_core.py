@@ -43,7 +43,7 @@ def _signal(core: CoreImage) -> Iterator[Text]:
     text = Text(plain(signals.cause(signal, core.pid)), style="bold")
     if signal.address is not None:
         text.append(f", address {signal.address:#x}")
-    if not signals.is_snapshot(signal):
+    if not signals.is_snapshot(signal) and signal.number != signals.UNKNOWN:
         text.append(f" ({signals.code_name(signal)})", style="dim")
     yield text
 

@@ -265,7 +265,11 @@ def where(snapshot: Snapshot) -> str:
     frames = code.frames_at_fault(snapshot)
     named = next((frame for frame in frames if frame.function != "?"), None)
     python = next((frame for frame in frames if not frame.native), None)
-    place = frame_words(named) if named else "an unknown place"
+    first = frames[0] if frames else None
+    if first and first.library and first is not named and (named is None or named.library != first.library):
+        place = f"a function without a name in {code.base_name(first.library)}"
+    else:
+        place = frame_words(named) if named else "an unknown place"
     if python is None or python is named:
         return place
     return f"{place}, below {python.function} ({python.file.rpartition('/')[2]}:{python.line})"

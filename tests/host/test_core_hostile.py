@@ -17,6 +17,7 @@ from diag.diagnose import diagnose
 from diag.errors import DiagError
 from diag.host import CoreSource, LiveHost
 from diag.investigate import core as cores
+from diag.model import signals
 from diag.render import renderer
 from tests.support.cores import die
 from tests.support.crashes import build
@@ -152,3 +153,16 @@ def test_registers_that_are_not_known_are_no_jump(
     assert "C005" not in {finding.code for finding in report.findings}
     assert "C003" not in {finding.code for finding in report.findings}
     assert any("processor" in f"{gap.hides} {gap.reason}" for gap in snapshot.gaps)
+
+
+def test_a_core_of_32_bits_is_not_taken_for_one_of_a_living_process(
+    real: dict[str, bytearray], tmp_path: Path
+) -> None:
+    path = tmp_path / "core"
+    data = bytearray(real["native"])
+    data[4] = 1  # ELFCLASS32
+    path.write_bytes(data)
+    snapshot = cores.look(Alone(), CoreSource(path=str(path)))
+    assert snapshot.core
+    assert signals.cause(snapshot.core.signal, 0) == "why it was written, the core does not tell"
+    assert any("32-bit" in gap.hides for gap in snapshot.gaps)

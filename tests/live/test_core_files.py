@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,7 +18,6 @@ from tests.support.require import need_tool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 pytestmark = pytest.mark.live
 NULL = "import ctypes; ctypes.string_at(0)"
@@ -101,3 +101,27 @@ def test_files_of_another_machine_make_it_less_sure(core: Path, tmp_path: Path) 
     assert answer.code in (3, 4), answer
     assert not any(finding["confidence"] == "certain" for finding in answer.json["findings"]), answer
     assert any("--root DIR" in gap["hint"] for gap in answer.json["gaps"])
+
+
+@pytest.mark.parametrize(
+    ("how", "certain"), [("strip", True), ("remove", False), ("other", False), ("noise", False)]
+)
+def test_the_program_was_stripped_or_is_gone_or_another(tmp_path: Path, how: str, certain: bool) -> None:
+    source, program = tmp_path / "program.c", tmp_path / "program"
+    source.write_text(
+        "static int deep(int *p, int n) { return n ? deep(p, n - 1) + 1 : *p; }\n"
+        "int main(void) { return deep(0, 9); }\n"
+    )
+    command = [need_tool("gcc"), "-g", "-O1", "-Wl,--build-id", *(["-s"] if how == "strip" else [])]
+    subprocess.run([*command, "-o", program, source], check=True)
+    dead = die([str(program)], tmp_path)
+    if how == "remove":
+        program.unlink()
+    elif how != "strip":
+        program.write_bytes(b"x" * 5000 if how == "noise" else Path("/bin/true").read_bytes())
+    answer = diag("core", dead)
+    assert answer.codes == ["C003"], answer
+    found = answer.found("C003")
+    assert "a function without a name in program" in found["summary"]
+    assert (found["confidence"] == "certain") is certain
+    assert certain or any(str(program) in gap["source"] for gap in answer.json["gaps"])

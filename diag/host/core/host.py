@@ -131,7 +131,7 @@ class CoreHost:
     def _join(self, header: Header, told: Told, program: str, found: list[CoreModule]) -> CoreImage:
         loads = [one for one in header.segments if one.kind == elf.PT_LOAD]
         expected = max((one.offset + one.in_file for one in header.segments), default=0)
-        signal = told.signal or CoreSignal(number=told.threads[0].signal if told.threads else 0)
+        signal = told.signal or CoreSignal(number=told.threads[0].signal if told.threads else signals.UNKNOWN)
         return CoreImage(
             path=self._source.path,
             machine=header.machine,

@@ -137,7 +137,9 @@ def describe(span: Span, memory: CoreMemory, disk: Disk) -> CoreModule:
     mapped = elf.build_id(lambda at, size: memory.held(start + at, size)) if not span.first.offset else None
     now = "unknown"
     today: str | None = None
+    readable = False
     try:
+        readable = bool(disk.read(path, 0, 1))
         today = elf.build_id(lambda offset, size: disk.read(path, offset, size))
     except FileNotFoundError:
         now = "missing"
@@ -147,6 +149,8 @@ def describe(span: Span, memory: CoreMemory, disk: Disk) -> CoreModule:
         now = "same" if mapped == today else "replaced"
     elif mapped == "" and today:
         now = "replaced"
+    elif mapped and now == "unknown" and readable:
+        now = "replaced"  # what lies there is no program or library any more
     return CoreModule(
         path=path,
         start=start,
