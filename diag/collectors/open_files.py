@@ -6,6 +6,7 @@ import re
 import stat
 from typing import TYPE_CHECKING
 
+from diag.collectors import terminals
 from diag.collectors.process import parse_status
 from diag.model.io import End, OpenFile
 
@@ -35,7 +36,7 @@ def collect(host: Host, pid: int, fd: int) -> OpenFile | None:
     if target.startswith("anon_inode:"):
         watched, refers = _anonymous(host, pid, fd)
         return OpenFile(pid=pid, fd=fd, target=target, watched=watched, refers=refers)
-    return OpenFile(pid=pid, fd=fd, target=target)
+    return terminals.describe(host, pid, fd, target) or OpenFile(pid=pid, fd=fd, target=target)
 
 
 def at_path(host: Host, pid: int, path: str) -> OpenFile | None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from diag.collectors import asked, open_files, sockets
+from diag.collectors import asked, open_files, sockets, terminals
 from diag.investigate import file_systems, gil_waiters, semaphores
 from diag.waits.pipe import OPENS_FIFO
 from diag.waits.scene import Around, Scene
@@ -157,8 +157,8 @@ class Surroundings:
             if file.kind == "socket":
                 if socket and socket.peer:
                     wanted.add((file.device, socket.peer))
-            elif file.kind == "eventfd":
-                self._look_at_eventfd(file)
+            elif file.kind in ("eventfd", "terminal"):
+                self._look_at_other_side(file)
             else:
                 wanted.add((file.device, file.inode))
         found, denied = open_files.ends(self._host, frozenset(wanted))
@@ -168,10 +168,12 @@ class Surroundings:
         for end in found:
             self._inquiry.process(end.pid)
 
-    def _look_at_eventfd(self, file: OpenFile) -> None:
+    def _look_at_other_side(self, file: OpenFile) -> None:
+        """Find who has the same eventfd, or the other side of a terminal: all share one inode."""
         key = (file.device, file.inode)
         if key not in self._ends:
-            self._ends[key], _ = open_files.eventfd_ends(self._host, file)
+            find = open_files.eventfd_ends if file.kind == "eventfd" else terminals.other_side
+            self._ends[key], _ = find(self._host, file)
             for end in self._ends[key]:
                 self._inquiry.process(end.pid)
 

@@ -71,16 +71,18 @@ class OpenFile(Fact, frozen=True, kw_only=True):
     fd: int
     target: str  # as /proc/PID/fd has it: "/path", "pipe:[12]", "socket:[34]", "anon_inode:[eventpoll]"
     device: int = 0  # st_dev; 0: unknown
-    inode: int = 0  # of an eventfd its number: all share one inode
+    inode: int = 0  # of an eventfd its number: all share one inode; of a terminal see collectors/terminals
     watched: tuple[int, ...] = ()  # epoll: the descriptors it watches
     refers: int | None = None  # pidfd: the process it stands for
 
     @property
     def kind(self) -> str:
-        """``socket``, ``pipe``, ``epoll`` …, or ``file`` for everything that has a path."""
+        """``socket``, ``pipe``, ``epoll``, ``terminal`` …, or ``file`` for all else with a path."""
         if self.target.startswith("anon_inode:"):
             name = self.target.removeprefix("anon_inode:").strip("[]")
             return {"eventpoll": "epoll"}.get(name, name)
+        if self.target.startswith(("/dev/pts/", "/dev/ptmx")):
+            return "terminal"
         return "file" if self.target.startswith("/") else self.target.partition(":")[0]
 
 

@@ -23,14 +23,24 @@ if TYPE_CHECKING:
     ThreadId = tuple[int, int]
 
 ANY_OF = frozenset(
-    {"pipe", "socket", "eventfd", "io", "queued-work", "thread-semaphore", "task-semaphore", "any-task-end"}
+    {
+        "pipe",
+        "pty",
+        "socket",
+        "eventfd",
+        "io",
+        "queued-work",
+        "thread-semaphore",
+        "task-semaphore",
+        "any-task-end",
+    }
 )
 """Kinds of resource that any one of their holders can give."""
 IN_PROCESS = frozenset(
     {"thread-lock", "thread-semaphore", "module-lock", "thread", "native-lock", "future", "queued-work"}
 )
 """Kinds that threads of one process hold."""
-MESSAGES = frozenset({"pipe", "socket"})
+MESSAGES = frozenset({"pipe", "pty", "socket"})
 """Kinds through which processes send each other something."""
 TASKS = frozenset({"task-lock", "task-semaphore", "task-end", "any-task-end", "task-notification"})
 """Kinds that the tasks and greenlets of one process hold."""

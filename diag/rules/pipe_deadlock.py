@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from diag.rules.chains import Graph, Ring
 
 CODE, SLUG = "P001", "pipe-deadlock"
-_KINDS = frozenset({"pipe", "child"}) | chains.IN_PROCESS
+_PIPES = ("pipe", "pty")
+_KINDS = frozenset({"pipe", "pty", "child"}) | chains.IN_PROCESS
 
 
 def check(snapshot: Snapshot) -> Iterator[Finding]:
@@ -32,7 +33,7 @@ def applies(ring: Ring) -> bool:
 
 
 def _writers(ring: Ring) -> Iterator[Wait]:
-    return (wait for wait in ring.waits if (wait.resource.kind, wait.resource.mode) == ("pipe", "write"))
+    return (wait for wait in ring.waits if wait.resource.kind in _PIPES and wait.resource.mode == "write")
 
 
 def _parent(snapshot: Snapshot, ring: Ring) -> int:

@@ -25,6 +25,7 @@ from diag.waits import (
     sleep,
     socket,
     sysv_semaphore,
+    terminal,
 )
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ LINKS: tuple[Callable[[Scene], Wait | None], ...] = (
     pipe.link,
     socket.link,
     eventfd.link,
+    terminal.link,
     sysv_semaphore.link,
     events.link,
     gil.link,

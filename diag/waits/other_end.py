@@ -113,6 +113,21 @@ def of_eventfd(scene: Scene, file: OpenFile) -> OtherEnd:
     )
 
 
+def of_terminal(scene: Scene, file: OpenFile) -> OtherEnd:
+    """Describe who has the other side of a pseudo-terminal: whoever shows it, or what runs on it."""
+    ends = scene.around.ends.get((file.device, file.inode))
+    who, holders = _who(scene, ends, file)
+    path = f"/dev/pts/{abs(file.inode) - 1}"
+    return OtherEnd(
+        name=f"terminal {path}" if file.inode > 0 else f"what runs on terminal {path}",
+        key=f"{file.device}:{file.inode}",
+        who=who,
+        path=path,
+        holders=holders,
+        sure=not _own_threads(scene, ends, file),
+    )
+
+
 def _own_threads(scene: Scene, ends: tuple[End, ...] | None, own: OpenFile) -> bool:
     return scene.process.threads > 1 and any(end.pid == own.pid for end in ends or ())
 

@@ -18,6 +18,7 @@ PROGRAM = "process_cases.py"
 PIPE_CASES = {  # what parent and child sleep in
     "popen_wait": (("wait4", "waitid"), "write"),
     "popen_stderr": (("read",), "write"),
+    "terminal_wait": (("wait4", "waitid"), "write"),
     "popen_with_heartbeat": (("wait4", "waitid"), "write"),
     "two_way": (("write",), "write"),
 }
@@ -40,11 +41,22 @@ def test_a_full_pipe_between_parent_and_child(python: str, case: str, tmp_path: 
         found = answer.found("P001", program.pid)
         assert found["confidence"] == ("likely" if case == "popen_with_heartbeat" else "certain")
         assert [victim["pid"] for victim in found["victims"]] == [child]
-        assert found["resource"]["kind"] == "pipe"
+        assert found["resource"]["kind"] == ("pty" if case == "terminal_wait" else "pipe")
         assert found["culprit"]["where"]["file"].endswith(PROGRAM)
         assert alive(program.pid, child, in_child), "diag must not disturb the writer"
         # The same from the other side.
         assert diag("why", child).codes == ["P001"]
+
+
+def test_a_program_that_waits_for_somebody_to_type_is_idle(python: str, tmp_path: Path) -> None:
+    with running(python, PROGRAM, "terminal_input", tmp_path) as program:
+        child = wait_until(lambda: children(program.pid), "a child")[0]
+        wait_until(asleep(child, "read"), "the child reads")
+        answer = diag("why", child, program.pid)
+        assert (answer.code, answer.codes) == (0, []), answer
+        words = {thread["pid"]: thread["waits_for"]["words"] for thread in answer.json["why"]["threads"]}
+        assert words[child].startswith("idle: waits for input at terminal /dev/pts/")
+        assert f"other end: pid {program.pid}" in words[child]
 
 
 def alive(pid: int, child: int, call: str) -> bool:

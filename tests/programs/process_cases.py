@@ -32,6 +32,31 @@ def popen_wait():
     child.wait()
 
 
+def terminal_wait():
+    """The parent of a program on a pseudo-terminal waits for its end before it has read what it prints."""
+    import pty
+
+    pid, _ = pty.fork()
+    if pid == 0:
+        for _ in range(1000):
+            os.write(1, b"x" * 1000)
+        os._exit(0)
+    ready()
+    os.waitpid(pid, 0)
+
+
+def terminal_input():
+    """A program waits for somebody to type, and the one that shows its terminal for the program."""
+    import pty
+
+    pid, master = pty.fork()
+    if pid == 0:
+        os.read(0, 1)
+        os._exit(0)
+    ready()
+    os.read(master, 1)
+
+
 def popen_stderr():
     """Reads all of stdout first, while the child waits for room in stderr."""
     child = python(WRITES_ERRORS, stdout=subprocess.PIPE, stderr=subprocess.PIPE)

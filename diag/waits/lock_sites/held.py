@@ -137,7 +137,7 @@ def _sites(frame: Frame, source: Source | None, callee: Frame | None) -> Iterato
     if position is None or source is None:
         return
     ledger: Ledger = {}
-    steps = _until_entered(position.steps, callee)
+    steps = _first_on_row(_until_entered(position.steps, callee), frame, callee)
     for step in steps:
         _before(step.statement, ledger)
         _around(step, ledger)
@@ -160,6 +160,20 @@ def _until_entered(steps: tuple[Step, ...], callee: Frame | None) -> tuple[Step,
         if step.statement.type == "with_statement" and _on_one_line(step):
             return (*steps[:n], Step(step.statement, None, None))
     return steps
+
+
+def _first_on_row(steps: tuple[Step, ...], frame: Frame, callee: Frame | None) -> tuple[Step, ...]:
+    """Of ``take(); work()`` on one row choose the statement that makes the call; the first if none does."""
+    last = steps[-1]
+    if last.block is not None or last.statement.parent is None:
+        return steps
+    row = frame.line - 1
+    there = [
+        one for one in statements(last.statement.parent) if one.start_point.row <= row <= one.end_point.row
+    ]
+    name = callee.function.rpartition(".")[2] if callee else ""
+    calling = next((one for one in there if any(call.name == name for call in calls(one))), None)
+    return (*steps[:-1], Step(calling or there[0], None, None)) if len(there) > 1 else steps
 
 
 def _on_one_line(step: Step) -> bool:
