@@ -96,11 +96,12 @@ class LockFiles:
 
     def form_of(self, lock: FileLock) -> SqliteFile | None:
         """Which of SQLite's files a lock is on, if its bytes are those that SQLite locks."""
-        from diag.collectors import sqlite  # noqa: PLC0415 - as above
-        from diag.waits import sqlite_lock  # noqa: PLC0415
+        from diag.waits import sqlite_lock  # noqa: PLC0415 - as above
 
         if not sqlite_lock.may_be(lock):
             return None
+        from diag.collectors import sqlite  # noqa: PLC0415
+
         if id_of(lock) not in self._forms:
             opened = self.open_on(lock)[:1]
             self._forms[id_of(lock)] = next(

@@ -149,11 +149,14 @@ def suspicion(call: Syscall) -> int | None:
     if call.name == "futex" and len(call.arguments) > 3:
         endless = call.arguments[1] & _FUTEX_COMMAND in _ENDLESS_FUTEX and not call.arguments[3]
         return 1 if endless else None
-    if idle_loops.idles(call):
+    if _idles(call):
         return 3
-    if _polls_one(call):
-        return 2
-    return 2 if call.name in READS else None
+    return 2 if call.name in READS or _polls_one(call) else None
+
+
+def _idles(call: Syscall | None) -> bool:
+    """Whether a call is how an event loop waits, and no single answer that a library waits for."""
+    return idle_loops.idles(call) and not (call and _polls_one(call))
 
 
 def _polls_one(call: Syscall) -> bool:
@@ -193,7 +196,7 @@ def _choose(
         if process is None:
             continue
         # A loop that waits for events is how servers idle: only what it may hide counts.
-        others = {tid: one for tid, one in by_process[pid].items() if not idle_loops.idles(one.call)}
+        others = {tid: one for tid, one in by_process[pid].items() if not _idles(one.call)}
         if not others and not idle_loops.has_tasks(inquiry.host, pid):
             continue
         if not is_python(inquiry.host, process):

@@ -128,3 +128,20 @@ def test_unknown_calls_and_lines_say_nothing() -> None:
 )
 def test_what_restart_syscall_goes_on_with(wchan: str | None, first: int, name: str | None) -> None:
     assert resumed(wchan, (first, 0, 0, 0, 0, 0)) == name
+
+
+def test_a_unix_address_that_is_connected_to() -> None:
+    line = f"42 0x3 {AT:#x} 0x6e 0x0 {TAIL}"
+    assert ask(line, b"\1\0/run/a.sock\0")["address"] == "/run/a.sock"
+    assert ask(f"42 0x3 {AT:#x} 0x6 0x0 {TAIL}", b"\1\0\0abc")["address"] == "@abc"
+    assert "address" not in ask(line, b"\2\0\0\x50\x7f\0\0\1")
+
+
+def test_operations_on_semaphores() -> None:
+    data = struct.pack("=HhhHhh", 0, 1, 0, 1, -1, 0x1000)
+    found = ask(f"65 0x8000 {AT:#x} 0x2 0x0 {TAIL}", data)
+    assert (found["semid"], found["limit"]) == (0x8000, None)
+    assert [(one.number, one.change, one.undo) for one in found["operations"]] == [
+        (0, 1, False),
+        (1, -1, True),
+    ]

@@ -8,7 +8,7 @@ import struct
 import pytest
 
 from diag.collectors import sockets
-from diag.host.sockdiag import parse_answer
+from diag.host.sockdiag import parse_answer, parse_listeners
 from diag.model.io import Socket
 
 TCP = """\
@@ -62,6 +62,47 @@ def test_netlink() -> None:
 @pytest.mark.parametrize("text", ["", "header only\n", "h\n\n \n", "h\ngarbage\n"])
 def test_nothing_and_garbage_give_nothing(table: str, text: str) -> None:
     assert list(sockets.parse(text, table)) == []
+
+
+CONNECTIONS = """\
+  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 0100007F:C4F5 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 10 1 0
+   1: 0100007F:8C5A 0100007F:C4F5 01 00000000:00000000 00:00000000 00000000     0        0 11 1 0
+   2: 0100007F:C4F5 0100007F:8C5A 01 00000000:00000007 00:00000000 00000000     0        0 0 1 0
+   3: 0100007F:8C5B 0100007F:C4F5 01 00000000:00000000 00:00000000 00000000     0        0 13 1 0
+   4: 0100007F:C4F5 0100007F:8C5B 01 00000000:00000000 00:00000000 00000000     0        0 14 1 0
+   5: 0100007F:8C5C 0100007F:C4F5 01 00000000:00000000 00:00000000 00000000     0        0 15 1 0
+   6: 0100007F:C4F5 0100007F:8C5C 04 00000000:00000000 00:00000000 00000000     0        0 0 1 0
+   7: 0100007F:8C5D 0100007F:C4F5 02 00000000:00000000 00:00000000 00000000     0        0 17 1 0
+   8: 0100007F:8C5E 0500000A:C4F5 02 00000000:00000000 00:00000000 00000000     0        0 18 1 0
+"""
+
+
+@pytest.mark.parametrize(
+    ("inode", "peer", "queued", "serves"),
+    [
+        (11, 10, True, False),  # nobody has accepted it: who listens could
+        (13, 14, False, False),
+        (14, 13, False, True),
+        (15, 0, False, False),  # the other end was closed
+        (17, 10, True, False),  # its first packet is not answered: the queue is full
+        (18, None, False, False),  # another host, by chance with the same port
+        (10, None, False, False),
+    ],
+)
+def test_the_other_end_within_one_host(inode: int, peer: int | None, *, queued: bool, serves: bool) -> None:
+    tcp = sockets.Tcp(tuple(sockets.parse(CONNECTIONS, "tcp")))
+    row = tcp.with_peer(tcp.by_inode[inode])
+    assert (row.peer, row.queued, row.serves) == (peer, queued, serves)
+
+
+def test_who_listens_and_has_a_connection_queued() -> None:
+    waiting = struct.pack("=HHII", 12, 3, 41, 42)
+    done = struct.pack("=IHHIIi", 20, 3, 0, 1, 0, 0)
+    assert parse_listeners(answer(waiting), 42) == (True, 5)
+    assert parse_listeners(answer(waiting), 43) == (False, 0)
+    assert parse_listeners(answer(waiting) + done, 43) == (True, 0)
+    assert parse_listeners(b"", 42) == (False, 0)
 
 
 def answer(*attributes: bytes, kind: int = 20) -> bytes:

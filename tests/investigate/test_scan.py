@@ -18,9 +18,9 @@ ENDLESS, SECOND = 0xFFFFFFFF, 1000
         ("recvfrom", (3, 0, 0, 0, 0, 0), 2),
         ("poll", (0x7FFC, 1, ENDLESS), 2),
         ("ppoll", (0x7FFC, 1, 0), 2),
-        ("poll", (0x7FFC, 1, SECOND), None),
-        ("poll", (0x7FFC, 5, ENDLESS), None),
-        ("ppoll", (0x7FFC, 1, 0x7FFD), None),
+        ("poll", (0x7FFC, 1, SECOND), 3),
+        ("poll", (0x7FFC, 5, ENDLESS), 3),
+        ("ppoll", (0x7FFC, 1, 0x7FFD), 3),
         ("clock_nanosleep", (1, 0, 0, 0), None),
     ],
 )
