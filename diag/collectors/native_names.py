@@ -84,7 +84,7 @@ class Names:
         file = self._files[module.path]
         if file is None:
             return None
-        return file.code.at(address - module.start + file.lowest).symbol
+        return file.code.symbol(address - module.start + file.lowest)
 
 
 def _open(view: CoreView, path: str) -> _File | None:

@@ -58,10 +58,14 @@ class Code:
                 found = {**symbols.names(image, addresses), **found}
         return found
 
-    def _look_up(self, address: int) -> Found:
-        symbol = line = None
+    def symbol(self, address: int) -> Symbol | None:
+        """Name the function of an address: much quicker than ``at``, which looks for the line too."""
         with suppress(MalformedError, OSError):
-            symbol = next((found for one in self._tables if (found := one.find(address))), None)
+            return next((found for one in self._tables if (found := one.find(address))), None)
+        return None
+
+    def _look_up(self, address: int) -> Found:
+        symbol, line = self.symbol(address), None
         with suppress(MalformedError, OSError):
             line = self._dwarf.find(address) if self._dwarf else None
         return Found(symbol, line)
