@@ -39,6 +39,8 @@ def _calendar(local: list[float], step: float) -> str | None:
     for length in (WEEK, DAY, HOUR, *_PARTS):
         if step < length * 0.9 or (start := _common_start(local, length)) is None:
             continue
+        if len({round((beat - start) / length) for beat in local}) < 3:
+            continue  # several crashes of one run, and another run: two times are no rhythm
         if length < HOUR and (start or step > length * 1.5):
             continue  # a timer that counts from its own start, as celery beat's do
         if length < HOUR:

@@ -66,3 +66,10 @@ def test_a_parent_that_looks_every_five_seconds_does_not_hide_a_timer() -> None:
     noted = [time - time % 5 + 5 for time in beats(MIDNIGHT + 33, 90, 9, jitter=3)]
     assert period(noted, jitter=5.0) == "every 1.5 min"
     assert period([*noted[:4], noted[4] + 40, *noted[5:]], jitter=5.0) is None
+
+
+def test_two_runs_are_no_schedule_though_one_of_them_crashed_twice() -> None:
+    assert period([MIDNIGHT, MIDNIGHT + 60, MIDNIGHT + HOUR + 10]) is None
+    assert (
+        period([MIDNIGHT, MIDNIGHT + 60, MIDNIGHT + HOUR + 10, MIDNIGHT + 2 * HOUR]) == "hourly at minute 0"
+    )
