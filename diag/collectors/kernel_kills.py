@@ -21,7 +21,7 @@ FORMATS = (
         Role.CONTEXT,
         ("INFO: task ",),
         re.compile(
-            r"INFO: task (?P<program>.+):(?P<pid>\d+) (?:<\w+> )?blocked (?:in I/O wait )?for more than "
+            r"INFO: task (?P<program>.{1,64}):(?P<pid>\d+) (?:<\w+> )?blocked (?:in I/O wait )?for more than "
             r"(?P<seconds>\d+) seconds"
         ),
     ),
@@ -32,9 +32,9 @@ FORMATS = (
         Role.CONTEXT,
         ("INFO: task ",),
         re.compile(
-            r"INFO: task (?P<program>.+?):(?P<pid>\d+) (?:<\w+> )?(?:is )?blocked on an? "
-            r"(?P<lock>[\w -]+?)(?: likely (?:last held|owned) by (?:<\w+> )?task "
-            r"(?P<owner>.+?):(?P<owner_pid>\d+)|, but the owner is not found)"
+            r"INFO: task (?P<program>.{1,64}?):(?P<pid>\d+) (?:<\w+> )?(?:is )?blocked on an? "
+            r"(?P<lock>[\w -]{1,60}?)(?: likely (?:last held|owned) by (?:<\w+> )?task "
+            r"(?P<owner>.{1,64}?):(?P<owner_pid>\d+)|, but the owner is not found)"
         ),
     ),
     Format(
@@ -44,7 +44,7 @@ FORMATS = (
         ("BUG: soft lockup",),
         re.compile(
             r"BUG: soft lockup - CPU#(?P<cpu>\d+) stuck for (?P<seconds>\d+)s! "
-            r"\[(?P<program>.+):(?P<pid>\d+)\]"
+            r"\[(?P<program>.{1,64}):(?P<pid>\d+)\]"
         ),
     ),
     Format(

@@ -10,7 +10,7 @@ from diag.model.crash import Role
 _RSS = r"(?:.*?anon-rss:(?P<anon_rss_kb>\d+)kB)?"
 # A name may hold brackets itself; what follows it is one of these.
 _AFTER_NAME = r"(?=$|,? (?:score|total-vm|vsz|sharing|because|by|to)\b|[,.]?\s*$|,\s|['\"`])"
-_VICTIM = rf"(?P<pid>\d+)(?:, UID (?P<uid>\d+),)? \((?P<program>.+?)\){_AFTER_NAME}"
+_VICTIM = rf"(?P<pid>\d+)(?:, UID (?P<uid>\d+),)? \((?P<program>.{{1,64}}?)\){_AFTER_NAME}"
 
 FORMATS = (
     # mm/oom_kill.c: "kill process N (x) score N or a child" until 2.6.35, "Kill process … or sacrifice
@@ -61,7 +61,7 @@ FORMATS = (
         Role.REPORT,
         ("-kill",),
         re.compile(
-            r"oom-kill:constraint=(?P<constraint>\w+),.*,task=(?P<program>.+),pid=(?P<pid>\d+),"
+            r"oom-kill:constraint=(?P<constraint>\w+),.*,task=(?P<program>.{1,64}),pid=(?P<pid>\d+),"
             r"uid=(?P<uid>\d+)"
         ),
         fixed={"signal": 9},
@@ -79,7 +79,7 @@ FORMATS = (
         "reaper",
         Role.CONTEXT,
         ("_reaper: ",),
-        re.compile(r"oom_reaper: reaped process (?P<pid>\d+) \((?P<program>.+?)\), now anon-rss:"),
+        re.compile(r"oom_reaper: reaped process (?P<pid>\d+) \((?P<program>.{1,64}?)\), now anon-rss:"),
     ),
     Format(
         "oom",
