@@ -78,10 +78,44 @@ def _others(graph: LockGraph) -> tuple[Lock, ...]:
     return tuple(found.values())
 
 
+def _without_lock(graph: LockGraph) -> list[Target]:
+    """The asked files on which no lock and no waiter can be seen."""
+    seen = {(lock.device, lock.inode) for lock in graph.table}
+    files = [target for target in graph.targets if target.form == "file"]
+    return [target for target in files if (target.lock_device, target.lock_inode) not in seen]
+
+
+def _invisible(graph: LockGraph) -> list[int]:
+    """The processes that the lines of the asked locks name and that /proc does not show to everybody."""
+    pids = {lock.pid for lock in graph.table if lock.pid > 0 and graph.files.is_asked(lock)}
+    gone = sorted(pid for pid in pids if graph.inquiry.process(pid) is None)
+    if not gone:
+        return []
+    mounts = setting.text(graph.inquiry.host, "/proc/self/mountinfo") or ""
+    return gone if setting.parse_proc_options(mounts).get("hidepid", "0") not in ("0", "off") else []
+
+
 def gaps(graph: LockGraph, blinds: frozenset[str]) -> Iterable[Gap]:
     """Say what stayed hidden, but only where it could matter."""
     ownerless = any(graph.files.is_asked(lock) and not graph.holds(lock) for lock in graph.held())
     unexplained = [wait for wait in graph.waits if wait.stuck and not wait.holds]
+    quiet = _without_lock(graph)
+    if quiet and setting.collect(graph.inquiry.host).initial_pid_namespace is False:
+        yield Gap(
+            source="/proc/locks",
+            hides=f"whether a process outside of this pid namespace has a lock on {quiet[0].path}",
+            reason="the kernel lists only locks whose holder this pid namespace can see",
+            hint="run diag on the host, outside the container",
+            blinds=blinds,
+        )
+    if hidden := _invisible(graph):
+        yield Gap(
+            source="/proc/PID",
+            hides=f"what has the locks or waits for them: pid {', '.join(map(str, hidden[:5]))}",
+            reason="/proc/locks names these processes, but /proc (mounted with hidepid) does not show them",
+            hint="run diag as root, or in the group that the option gid= of /proc names",
+            blinds=blinds,
+        )
     if graph.files.denied and (ownerless or unexplained or graph.waits):
         yield descriptors.denied_gap(graph.inquiry.host, graph.files.denied, blinds)
     elif any(wait.how is How.BLOCKED for wait in unexplained):

@@ -229,3 +229,7 @@ def test_a_holder_outside_the_namespace_is_hidden_not_absent(python: str, public
 
         within = diag("locks", path, within=inside(waiter))
         assert within.code in {3, 4}, within  # never "all is well"
+
+        alone = diag("locks", path, within=in_new_pid_namespace())
+        assert alone.code == 4, alone
+        assert "outside of this pid namespace" in alone.json["gaps"][0]["hides"], alone
