@@ -38,19 +38,28 @@ def has_tasks(host: Host, pid: int) -> bool:
 
 
 def may_be_stuck(inquiry: Inquiry, pid: int) -> bool:
-    """Look into memory, stopping nobody, for a task or greenlet that only another one could let go on.
+    """Look into memory, stopping nobody, for a task that only another one could let go on.
 
     That is one that waits for a lock, or any at all in a loop that watches nothing. Some 20 ms a process.
     """
     objects = inquiry.objects(pid)
-    if objects is None:
-        return False
-    tasks = asyncio_tasks.tasks(objects)
-    return (
+    tasks = asyncio_tasks.tasks(objects) if objects else ()
+    return objects is not None and (
         any(_wants_lock(objects, task) for task in tasks)
         or any(_is_lonely(objects, loop) for loop in {task.loop for task in tasks if task.loop})
-        or _green_wants(objects)
     )
+
+
+def has_hub(inquiry: Inquiry, pid: int) -> bool:
+    """Whether a process runs greenlets of gevent."""
+    objects = inquiry.objects(pid)
+    return objects is not None and bool(objects.module("gevent.hub"))
+
+
+def greenlets_may_be_stuck(inquiry: Inquiry, pid: int) -> bool:
+    """The same for greenlets: all memory of the process is searched for them, a second a gigabyte."""
+    objects = inquiry.objects(pid)
+    return objects is not None and _green_wants(objects)
 
 
 def _wants_lock(objects: PyObjects, task: TaskObject) -> bool:

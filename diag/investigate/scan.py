@@ -34,6 +34,8 @@ APART = 0.5
 """Seconds between the two cheap looks: most threads that work have run in between."""
 MOST_STACKS = 400
 """Python processes whose stacks are read, those most likely to be stuck first; 30 ms each."""
+MOST_HUBS = 32
+"""Processes with greenlets whose memory is searched for them, a second a gigabyte."""
 DAY = 86400.0
 _FUTEX_COMMAND = 0x7F
 _ENDLESS_FUTEX = frozenset({0, 6, 9, 13})  # WAIT, LOCK_PI, WAIT_BITSET, LOCK_PI2: include/uapi/linux/futex.h
@@ -188,7 +190,8 @@ def _choose(
         by_process.setdefault(pid, {})[tid] = first[pid, tid]
     ranked = sorted(by_process, key=lambda pid: (_rank(by_process[pid].values()), pid))
     stacks = 0
-    left_out = []
+    left_out: list[int] = []
+    hubs: list[int] = []
     for number, pid in enumerate(ranked):
         if number % 50 == 0:
             say(f"choosing among {len(ranked)} processes", 0.4)
@@ -208,8 +211,13 @@ def _choose(
             left_out.append(pid)
         elif others or idle_loops.may_be_stuck(inquiry, pid):
             yield pid
+        elif idle_loops.has_hub(inquiry, pid):
+            hubs.append(pid)
+    yield from (pid for pid in hubs[:MOST_HUBS] if idle_loops.greenlets_may_be_stuck(inquiry, pid))
     if left_out:
         inquiry.gaps.append(_too_many(left_out))
+    if hubs[MOST_HUBS:]:
+        inquiry.gaps.append(_unsearched(hubs[MOST_HUBS:]))
 
 
 def _only_idles(host: Host, pid: int, threads: dict[int, Glimpse]) -> bool:
@@ -243,6 +251,16 @@ def _too_many(pids: list[int]) -> Gap:
         reason=f"more than {MOST_STACKS} Python processes have threads that do not move",
         hint="ask about one that you suspect: diag why PID",
         blinds=CHAIN_RULES,
+    )
+
+
+def _unsearched(pids: list[int]) -> Gap:
+    return Gap(
+        source="/proc/PID/mem",
+        hides=f"whether greenlets of {len(pids)} more processes wait for each other (pid {pids[0]} …)",
+        reason=f"more than {MOST_HUBS} processes run greenlets, and their memory has to be searched",
+        hint="ask about one that you suspect: diag why PID",
+        blinds=frozenset({"T009"}),
     )
 
 

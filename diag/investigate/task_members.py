@@ -66,7 +66,7 @@ def member(inquiry: Inquiry, memory: LockMemory, runner: SeenThread, waiting: Wa
         kind=waiting.kind,
         address=waiting.address,
         stack=stack,
-        held=dict(_held(memory, stack, sources)),
+        held=dict(_held(memory, stack, sources, waiting.behind)),
         asks=ask.target if ask else "",
         releases=_releases(ask, sources) if ask else Releases(),
         awaits=waiting.awaits,
@@ -106,8 +106,13 @@ def _frame(objects: PyObjects, frame: TaskFrame) -> Frame:
     )
 
 
-def _held(memory: LockMemory, stack: Stack, sources: Mapping[str, Source]) -> Iterator[tuple[int, Where]]:
-    """Yield the lock and the line of each statement that holds one, the outer ones last."""
+def _held(
+    memory: LockMemory, stack: Stack, sources: Mapping[str, Source], behind: tuple[int, ...]
+) -> Iterator[tuple[int, Where]]:
+    """Yield the lock and the line of each statement that holds one, the outer ones last.
+
+    ``behind``: what is waited for: on the line of "async with lock: work()" it is being entered.
+    """
     objects = memory.objects
     assert objects is not None
     released = _released(objects, stack)
@@ -119,7 +124,9 @@ def _held(memory: LockMemory, stack: Stack, sources: Mapping[str, Source]) -> It
             continue  # a function that is only named as if it took a lock it is given
         is_condition = objects.is_a(address, _CONDITION)
         inner = objects.attribute(address, "_lock") if is_condition else green_locks.inner(objects, address)
-        yield inner or address, held.site.where
+        on_its_line = stack.frames[held.frame].line == held.site.where.line
+        if not (on_its_line and (inner or address) in behind):
+            yield inner or address, held.site.where
 
 
 def _released(objects: PyObjects, stack: Stack) -> int | None:

@@ -19,7 +19,7 @@ _OF_HALTED = ("L004", "P004", "P005")
 """Rules that name a process which does not run."""
 _MIDDLE = ("L005",)
 """Rules that end where they know no more: at a thread which waits for something that is no file lock."""
-_ENDS = ("P", "D", "T001", "T002", "T003", "T004", "T005", "T008", "T009", "T010")
+_ENDS = ("P", "D", "T001", "T002", "T003", "T004", "T005", "T008", "T009", "T010", "T011")
 """Rules that say why such a wait does not end."""
 
 
