@@ -50,7 +50,8 @@ class Resource(Fact, frozen=True, kw_only=True):
     device: int | None = None
     inode: int | None = None
     lock: str | None = None  # flock, posix, ofd, lease, soft
-    mode: str | None = None  # read, write: of a lock; of a pipe or socket what the waiter wants to do
+    # read, write: of a lock; of a pipe or socket what the waiter wants to do; connect: nobody has accepted it
+    mode: str | None = None
     first: int | None = None  # byte range of the lock
     last: int | None = None  # inclusive; None: to the end of the file
     part: str | None = None  # what SQLite calls these bytes: "RESERVED", "WAL WRITE"

@@ -1,4 +1,4 @@
-"""P002: processes wait for each other's messages in a ring."""
+"""P002: processes wait for each other's messages in a ring, or one for its own."""
 
 from __future__ import annotations
 
@@ -23,13 +23,20 @@ def check(snapshot: Snapshot) -> Iterator[Finding]:
     graph = chains.Graph(snapshot)
     for ring in graph.rings():
         messages = ring.kinds & chains.MESSAGES
-        if len(ring.pids) == 1 or not messages or ring.kinds & _OTHERS or pipe_deadlock.applies(ring):
+        if not messages or ring.kinds & _OTHERS or pipe_deadlock.applies(ring):
+            continue
+        if len(ring.pids) == 1 and not _calls_itself(ring):
             continue
         if any(wait.how is How.POLLING for wait in ring.waits):
             continue  # who merely looks after idle workers owes them no message
         # Both ends of an idle connection read: a ring only where no other thread could say a word.
         if not graph.bystanders(ring.waits):
             yield _finding(ring)
+
+
+def _calls_itself(ring: Ring) -> bool:
+    """Whether a process waits for its own server, which has nobody left who could accept the connection."""
+    return any(wait.resource.mode == "connect" for wait in ring.waits)
 
 
 def _finding(ring: Ring) -> Finding:

@@ -37,7 +37,7 @@ def link(scene: Scene) -> Wait | None:
         name=end.name,
         path=end.path,
         address=end.address,
-        mode="write" if asked.writes else "read",
+        mode="connect" if socket and socket.queued else "write" if asked.writes else "read",
         held_by=end.holders,
         certain=end.sure,
     )

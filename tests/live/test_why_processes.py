@@ -74,6 +74,23 @@ def test_three_processes_in_calls_to_each_other(python: str, tmp_path: Path) -> 
         assert {link["waiter"]["pid"] for link in found["chain"]} == set(ring)
 
 
+def test_a_server_that_calls_itself(python: str, tmp_path: Path) -> None:
+    with running(python, PROGRAM, "calls_itself", tmp_path) as program:
+        wait_until(asleep(program.pid, "recv"), "it waits for its own answer")
+        answer = diag("why", program.pid)
+        assert answer.codes == ["P002"], answer
+        found = answer.found("P002", program.pid)
+        assert "has not accepted the connection yet" in found["summary"]
+        assert found["culprit"]["where"]["function"] == "calls_itself"
+
+
+def test_a_server_whose_other_thread_may_still_accept(python: str, tmp_path: Path) -> None:
+    with running(python, PROGRAM, "served_by_thread", tmp_path) as program:
+        wait_until(asleep(program.pid, "recv"), "it waits for an answer")
+        answer = diag("why", program.pid)
+        assert (answer.code, answer.codes) == (0, []), answer
+
+
 def two(found: list[int]) -> list[int]:
     return found if len(found) == 2 else []
 

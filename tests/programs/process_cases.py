@@ -95,6 +95,39 @@ def rpc_ring():
     serve(pairs, 0)
 
 
+def calls_itself():
+    """A server with one thread that asks itself something: the connection waits to be accepted."""
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(5)
+    client = socket.create_connection(listener.getsockname())
+    served, _ = listener.accept()
+    client.sendall(b"question")
+    served.recv(100)
+    ready()
+    again = socket.create_connection(listener.getsockname())
+    again.sendall(b"question")
+    again.recv(100)
+
+
+def served_by_thread():
+    """The same with a thread that accepts."""
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(5)
+
+    def answer():
+        while True:
+            listener.accept()[0].recv(100)
+            time.sleep(600)
+
+    threading.Thread(target=answer, daemon=True).start()
+    for _ in range(2):
+        again = socket.create_connection(listener.getsockname())
+    ready()
+    again.recv(100)
+
+
 def serve(pairs, n):
     mine, other = pairs[n][0], pairs[(n + 1) % 3][1]
     for m, (one, two) in enumerate(pairs):

@@ -168,11 +168,11 @@ def _lock(stack: Stack, sources: Mapping[str, Source]) -> Wanted | None:
             names.add(name)
     expression = _in_words(stack, ask, first.target if first else "")
     by_with = _is_with(stack.frames[ask.asker], sources) or _is_with(stack.frames[ask.inner], sources)
-    call = _METHOD.match(ask.expression) if ask.inner == ask.asker and not by_with else None
-    if call and not says_take(call[2]):
-        own = name_of(stack.frames[ask.asker], call[1])
+    call = _METHOD.match(first.expression) if first and not by_with else None
+    if call and first and not says_take(call[2]):
+        own = name_of(stack.frames[ask.inner], call[1])
         known = frozenset([own] if own else [])
-        return Wanted(Primitive.CALL, ask.where, ask.expression, known, None, ask.asker)
+        return Wanted(Primitive.CALL, ask.where, first.expression, known, None, ask.inner)
     return Wanted(Primitive.LOCK, ask.where, expression, frozenset(names), None, ask.asker, by_with)
 
 
