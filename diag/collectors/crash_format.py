@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 HEX = "[0-9a-f]+"
-MAP = rf" in (?P<library>\S.*?)\[(?:(?P<map_offset>{HEX}),)?(?P<map_base>{HEX})\+(?P<map_size>{HEX})\]"
+MAP = (
+    rf" in (?P<library>\S.{{0,300}}?)\[(?:(?P<map_offset>{HEX}),)?"
+    rf"(?P<map_base>{HEX})\+(?P<map_size>{HEX})\]"
+)
 """print_vma_addr() of mm/memory.c; the offset into the file came with Linux 6.0 and backports."""
 
 COMM = 15  # TASK_COMM_LEN of the kernel, less its NUL

@@ -65,7 +65,7 @@ FORMATS = (
         Role.REPORT,
         ("ANOM_ABEND", "=1701 "),
         re.compile(
-            rf"(?:\btype=(?:1701|ANOM_ABEND)|\bANOM_ABEND) .*?\bpid=(?P<pid>\d+) {_COMM}"
+            rf"(?:\btype=(?:1701|ANOM_ABEND)|\bANOM_ABEND) .{{0,600}}?\bpid=(?P<pid>\d+) {_COMM}"
             rf"(?: {_EXE})?(?: reason=\\?\"[^\"]*\")? sig=(?P<signal>\d+)"
         ),
     ),
@@ -76,7 +76,7 @@ FORMATS = (
         Role.REPORT,
         ("=1326 ", "SECCOMP "),
         re.compile(
-            rf"(?:\btype=(?:1326|SECCOMP)|\bSECCOMP) .*?\bpid=(?P<pid>\d+) {_COMM}(?: {_EXE})? "
+            rf"(?:\btype=(?:1326|SECCOMP)|\bSECCOMP) .{{0,600}}?\bpid=(?P<pid>\d+) {_COMM}(?: {_EXE})? "
             r"sig=(?P<signal>[1-9]\d*) arch=(?P<arch>[0-9a-f]+) syscall=(?P<syscall>\d+) compat=\d+ "
             rf"ip=0x(?P<ip>{HEX})"
         ),
