@@ -137,8 +137,8 @@ FORMATS = (
         Role.REPORT,
         ("*** Error in `", "d ***"),
         re.compile(
-            r"\*\*\* (?:Error in `(?P<exe>[^']+)'|glibc detected \*\*\* (?P<command>\S+)): "
-            rf"(?P<error_text>.+?): 0x(?P<pointer>{HEX}) \*\*\*"
+            r"\*\*\* (?:Error in `(?P<exe>[^']{1,255})'|glibc detected \*\*\* (?P<command>\S{1,255})): "
+            rf"(?P<error_text>.{{1,200}}?): 0x(?P<pointer>{HEX}) \*\*\*"
         ),
         fixed={"signal": 6},
     ),

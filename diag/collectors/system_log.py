@@ -50,7 +50,7 @@ FORMATS = (
         Role.REPORT,
         (") of user ",),
         re.compile(
-            r"Process (?P<pid>\d+) \((?P<program>.+?)\) of user (?P<uid>\d+) (?:dumped core|"
+            r"Process (?P<pid>\d+) \((?P<program>.{1,64}?)\) of user (?P<uid>\d+) (?:dumped core|"
             r"terminated abnormally (?:with signal (?P<signal>\d+)/|without)|"
             r"killed by (?P<signal_name>SIG[A-Z]+\d?) - dumping core)"
         ),
