@@ -234,9 +234,11 @@ def _owner(member: Member, wanted: Wanted, scenery: Scenery) -> Owner | None:
 
 
 def _is_signal(owner: Owner, scenery: Scenery) -> bool:
-    """Whether a lock that a call took may be released by another thread: a signal, not a guard."""
+    """Whether a lock that a call took may be released by another thread, or in a handler: it is no guard."""
     if owner.held is None or owner.held.site.how != "call":
         return False
+    if owner.member.releases.handed_over and _handler(owner.member, owner) is None:
+        return True  # a signal handler may run on top of the waiting thread, and then its frames show
     name = last_word(owner.held.site.target)
     return any(name in other.frees for other in scenery.members if other is not owner.member)
 

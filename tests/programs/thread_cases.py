@@ -257,6 +257,20 @@ def handed_over():
     start(gate.acquire)
 
 
+def handler_releases():
+    """A lock used as a signal that only a signal handler gives: the main thread takes it twice."""
+    woken = threading.Lock()
+
+    def on_signal(number, frame):
+        woken.release()
+
+    signal.signal(signal.SIGUSR1, on_signal)
+    woken.acquire()
+    print("ready")
+    sys.stdout.flush()
+    woken.acquire()
+
+
 def main():
     globals()[sys.argv[1]]()
     print("ready")
