@@ -92,7 +92,14 @@ def test_a_lock_taken_twice(python: str, case: str, taken: int | None, handler: 
 @on_pythons("2.7", "3.6", "3.13")
 @pytest.mark.parametrize(
     ("case", "threads"),
-    [("contended", 1), ("consumers", 7), ("joins", 0), ("slow_holder", 3), ("handed_over", 1), ("handler_releases", 1)],
+    [
+        ("contended", 1),
+        ("consumers", 7),
+        ("joins", 0),
+        ("slow_holder", 3),
+        ("handed_over", 1),
+        ("handler_releases", 1),
+    ],
 )
 def test_healthy_threads_give_nothing(python: str, case: str, threads: int) -> None:
     with running(python, PROGRAM, case) as program:
