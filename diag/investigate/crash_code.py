@@ -34,25 +34,27 @@ def name(
     groups: tuple[CrashGroup, ...],
     places: Places,
     tell: Callable[[str], None],
+    named_from: int = 1,
 ) -> tuple[CrashGroup, ...]:
-    """Return the groups, with function, line and instruction as far as they can be told.
+    """Return the groups, those of ``named_from`` crashes and more with function, line and instruction.
 
     ``events`` are all that the logs hold: among them are the bytes around each fault.
     """
-    if not any(group.sample.role is Role.CRASH for group in groups):
+    wanted = {id(one) for one in groups if one.sample.role is Role.CRASH and one.count >= named_from}
+    if not wanted:
         return groups
     tell("naming the functions that crashed")
     printed = opcodes.of_crashes(events)
     names = {group.library for group in groups if group.library and _mapped(group)}
     finder = code_files.Finder(host, places.root, places.debug, names)
-    return tuple(_with_code(host, group, printed, finder) for group in groups)
+    return tuple(
+        _with_code(host, group, printed, finder) if id(group) in wanted else group for group in groups
+    )
 
 
 def _with_code(
     host: Host, group: CrashGroup, printed: dict[LogLine, opcodes.Opcodes], finder: code_files.Finder
 ) -> CrashGroup:
-    if group.sample.role is not Role.CRASH:
-        return group
     # After a jump to data, the bytes there are no instruction that was executed.
     ran = fault.access(group.sample) != "execute"
     there = next((printed[one.at] for one in group.events if one.at in printed), None) if ran else None

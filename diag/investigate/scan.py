@@ -19,6 +19,7 @@ from diag.investigate.lock_files import LockFiles
 from diag.investigate.lock_graph import LockGraph
 from diag.investigate.wait_chains import CHAIN_RULES, chains_from
 from diag.model.facts import Gap, Thread
+from diag.rules import crash_loop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
@@ -282,7 +283,8 @@ def _locks(inquiry: Inquiry, say: Say) -> LockGraph:
 def _with_crashes(host: Host, snapshot: Snapshot) -> Snapshot:
     """Add what crashed in the last day, as the logs tell it."""
     try:
-        seen = segfaults.look(host, (), span=segfaults.Span(since=host.clock().wall - DAY), pause=False)
+        span = segfaults.Span(since=host.clock().wall - DAY)
+        seen = segfaults.look(host, (), span=span, pause=False, named_from=crash_loop.LEAST)
     except DiagError:
         return snapshot
     return replace(snapshot, crashes=seen.crashes, crash_groups=seen.crash_groups)

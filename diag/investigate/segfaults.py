@@ -81,12 +81,14 @@ def look(
     wanted: Wanted = ALL,
     places: Places = HERE,
     pause: bool = True,
+    named_from: int = 1,
     tell: Callable[[str], None] = lambda _: None,
 ) -> Snapshot:
     """Read the named logs, or those of this host; ``tell`` is told what is being read.
 
     Where a database client crashed on this host, living processes of the same program are looked at
-    too; without ``pause`` none is ever stopped for it. ``places`` says where the files lie that crashed.
+    too; without ``pause`` none is ever stopped for it. ``places`` says where the files lie that crashed;
+    of groups of fewer than ``named_from`` crashes no function is looked up.
 
     Raises ``DiagError`` when logs were named and not one could be read.
     """
@@ -120,7 +122,7 @@ def look(
         gaps.append(_too_many_kinds(groups[MOST:]))
         groups = groups[:MOST]
     groups = changes.beginnings(host, book.events, groups, _files(sources))
-    groups = crash_code.name(host, book.events, groups, places, tell)
+    groups = crash_code.name(host, book.events, groups, places, tell, named_from)
     living = siblings.look(host, groups, pause=pause, tell=tell) or Snapshot()
     cores = core_files.collect(host) if groups else ()
     return replace(living, crashes=events, crash_groups=groups, core_files=cores, gaps=(*gaps, *living.gaps))

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from diag.model.finding import Confidence, Finding, Severity
 from diag.model.graph import How
-from diag.rules import chains, phrases, pipe_deadlock
+from diag.rules import blocked_event_loop, chains, phrases, pipe_deadlock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from diag.model.snapshot import Snapshot
-    from diag.rules.chains import Ring
+    from diag.rules.chains import Graph, Ring
 
 CODE, SLUG = "P002", "call-cycle"
 _OTHERS = frozenset({"file-lock", "database-lock", "queued-work"})  # L002, D003 and T005 tell those
@@ -25,7 +25,7 @@ def check(snapshot: Snapshot) -> Iterator[Finding]:
         messages = ring.kinds & chains.MESSAGES
         if not messages or ring.kinds & _OTHERS or pipe_deadlock.applies(ring):
             continue
-        if len(ring.pids) == 1 and not _calls_itself(ring):
+        if len(ring.pids) == 1 and not _calls_itself(graph, ring):
             continue
         if any(wait.how is How.POLLING for wait in ring.waits):
             continue  # who merely looks after idle workers owes them no message
@@ -34,8 +34,14 @@ def check(snapshot: Snapshot) -> Iterator[Finding]:
             yield _finding(ring)
 
 
-def _calls_itself(ring: Ring) -> bool:
-    """Whether a process waits for its own server, which has nobody left who could accept the connection."""
+def _calls_itself(graph: Graph, ring: Ring) -> bool:
+    """Whether a process waits for its own server, which has nobody left who could accept the connection.
+
+    Where an event loop stands still for that, T006 tells it.
+    """
+    stacks = [seen.stack for wait in ring.waits if (seen := graph.seen(wait.waiter)) and seen.stack]
+    if any(blocked_event_loop.loop_around(stack.frames) for stack in stacks):
+        return False
     return any(wait.resource.mode == "connect" for wait in ring.waits)
 
 

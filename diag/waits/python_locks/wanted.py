@@ -169,7 +169,7 @@ def _lock(stack: Stack, sources: Mapping[str, Source]) -> Wanted | None:
     expression = _in_words(stack, ask, first.target if first else "")
     by_with = _is_with(stack.frames[ask.asker], sources) or _is_with(stack.frames[ask.inner], sources)
     call = _METHOD.match(first.expression) if first and not by_with else None
-    if call and first and not says_take(call[2]):
+    if call and first and call[2] != "__enter__" and not says_take(call[2]):
         own = name_of(stack.frames[ask.inner], call[1])
         known = frozenset([own] if own else [])
         return Wanted(Primitive.CALL, ask.where, first.expression, known, None, ask.inner)
