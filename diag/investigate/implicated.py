@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from diag.collectors import process as processes
-from diag.investigate import end_polls, thread_locks
+from diag.investigate import end_polls, lock_polls, thread_locks
 from diag.investigate.second_sample import same_sleep
 from diag.investigate.surroundings import Surroundings
 from diag.model.facts import Gap
@@ -149,7 +149,8 @@ def judge(
         still = same_sleep(_thread(before, *key), _thread(after, *key))
         wait = locks.get(key) or (replace(seen.wait, stuck=still) if seen.wait else None)
         found.append(replace(seen, wait=wait, samples=2, moved=not still))
-    return end_polls.again(graph.inquiry, _with_woken(found, before, after))
+    ended = end_polls.again(graph.inquiry, _with_woken(found, before, after))
+    return lock_polls.again(graph.inquiry, ended)
 
 
 def _with_woken(threads: list[SeenThread], before: Sample, after: Sample) -> list[SeenThread]:

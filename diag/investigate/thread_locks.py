@@ -12,6 +12,7 @@ from diag.investigate import (
     forked,
     future_waits,
     live_frames,
+    lock_polls,
     old_imports,
     pool_waits,
     shared_locks,
@@ -59,7 +60,7 @@ def _refine(
 ) -> Iterable[SeenThread]:
     if any(seen.wait and seen.wait.resource.kind == "gil" for seen in old_imports.suspects(group)):
         group = _with_old_imports(inquiry, group)
-    if not any(map(_word, group)):
+    if not any(map(_word, group)) and not sum(map(lock_polls.may_poll, group)) > 1:
         return group
     parent = forked.parent_of(inquiry, group[0].process)
     waits = shared_locks.link(inquiry, group) or _native(inquiry, group, parent)
@@ -67,7 +68,8 @@ def _refine(
     left = [
         seen
         for seen in group
-        if _word(seen) and seen.thread.tid not in waits and not shared_locks.is_shared(seen)
+        if (_word(seen) and seen.thread.tid not in waits and not shared_locks.is_shared(seen))
+        or lock_polls.may_poll(seen)
     ]
     members = [member for seen in left if (member := _member(inquiry, seen, asked)) and member.wanted]
     if members:
@@ -114,12 +116,14 @@ def _python(
     if kinds & (_HELD | _RESULTS):
         memory = LockMemory(inquiry, group[0].process.pid)
     if memory is not None and kinds & _HELD:
-        members = [_of_call(member, memory) for member in _with_holds(inquiry, group, asked, memory)]
+        found = (lock_polls.with_word(each, memory) for each in _with_holds(inquiry, group, asked, memory))
+        members = [_of_call(member, memory) for member in found]
         waiting = [member for member in members if member.wanted]
     elif kinds & {Primitive.THREAD, *_RESULTS}:
         members = [member for seen in group if (member := _member(inquiry, seen, asked))]
     scenery = _scenery(members, waiting, memory, parent)
     waits = thread_lock.link(scenery._replace(complete=_is_complete(inquiry, group)))
+    waits = lock_polls.mark(inquiry, members, waits)
     if memory is not None and Primitive.SEMAPHORE in kinds:
         waits.update(thread_semaphore.link(members, waits, memory.address, memory.places))
     if memory is not None and memory.objects is not None and kinds & _RESULTS:
@@ -249,8 +253,12 @@ def _member(
     if seen.stack is None or seen.wait is None:
         return None
     word = _word(seen)
-    sources = inquiry.sources(seen.stack) if word is not None or holds else {}
-    want = wanted(seen.stack, sources) if word is not None else None
+    polls = word is None and lock_polls.may_poll(seen)
+    sources = inquiry.sources(seen.stack) if word is not None or holds or polls else {}
+    if polls:
+        want = lock_polls.wanted(seen.stack, sources)
+    else:
+        want = wanted(seen.stack, sources) if word is not None else None
     held = held_by(seen.stack, sources) if holds else ()
     return Member(
         process=seen.process,

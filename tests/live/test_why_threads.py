@@ -108,8 +108,22 @@ def test_healthy_threads_give_nothing(python: str, case: str, threads: int) -> N
         assert (answer.code, answer.codes, answer.json["gaps"]) == (0, [], []), answer
 
 
+@on_pythons("2.7", "3.6", "3.13")
+@pytest.mark.parametrize(("case", "threads"), [("retry_timed", 2), ("retry_pausing", 1)])
+def test_two_locks_that_are_tried_for_again_and_again(python: str, case: str, threads: int) -> None:
+    if "2.7" in python and case == "retry_timed":
+        return  # its locks know no time limit
+    with running(python, PROGRAM, case) as program:
+        in_futex(program, threads)
+        wait_until(lambda: diag("why", program.pid).codes == ["T001"], "T001")
+        found = diag("why", program.pid).found("T001", program.pid)
+        assert found["confidence"] == "likely"
+        assert {link["where"]["line"] for link in found["chain"]} == {line("other.acquire(", f"def {case}")}
+        assert len(found["victims"]) == (2 if case == "retry_pausing" else 1)
+
+
 @on_pythons("3.6", "3.13")
-@pytest.mark.parametrize("case", ["pool", "timed"])
+@pytest.mark.parametrize("case", ["pool", "timed", "polite"])
 def test_healthy_threads_of_python_3_give_nothing(python: str, case: str) -> None:
     with running(python, PROGRAM, case) as program:
         in_futex(program, 2)

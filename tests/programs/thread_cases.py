@@ -63,6 +63,41 @@ def abba_acquire():
     start(by_acquire, two, one, name="two-one")
 
 
+def retry_timed():
+    """Two locks in opposite order, asked for with a time limit again and again, and nobody gives his up."""
+    one, two = threading.Lock(), threading.Lock()
+
+    def work(mine, other):
+        with mine:
+            time.sleep(0.3)
+            while not other.acquire(timeout=0.2):
+                pass
+            other.release()
+
+    start(work, one, two)
+    start(work, two, one)
+
+
+def retry_pausing():
+    """The same with tries that do not wait, and a pause between them; a third thread just waits."""
+    one, two = threading.Lock(), threading.Lock()
+
+    def work(mine, other):
+        mine.acquire()
+        time.sleep(0.3)
+        while True:
+            got = other.acquire(False)
+            if got:
+                break
+            time.sleep(0.2)
+        other.release()
+        mine.release()
+
+    start(work, one, two)
+    start(work, two, one)
+    start(one.acquire)
+
+
 def ring3():
     accounts = [Account() for _ in range(3)]
     for n in range(3):
@@ -255,6 +290,40 @@ def handed_over():
 
     start(opener)
     start(gate.acquire)
+
+
+def give_up(one, two):
+    """Try for the second lock in a loop as well, but release the first one before each new try."""
+    one.acquire()
+    while not two.acquire(True, 0.2):
+        one.release()
+        time.sleep(0.05)
+        one.acquire()
+    time.sleep(0.05)
+    two.release()
+    one.release()
+
+
+def polite():
+    """Two locks in opposite order, each thread giving its own up when it does not get the other's."""
+    one, two = threading.Lock(), threading.Lock()
+
+    def work(first, second):
+        while True:
+            give_up(first, second)
+
+    def limited(first, second):
+        with first:
+            time.sleep(0.3)
+            for _ in range(3000):
+                if second.acquire(True, 0.2):
+                    break
+
+    three, four = threading.Lock(), threading.Lock()
+    start(work, one, two)
+    start(work, two, one)
+    start(limited, three, four)
+    start(limited, four, three)
 
 
 def handler_releases():
