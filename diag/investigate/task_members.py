@@ -80,7 +80,7 @@ def _releases(ask: Ask, sources: Mapping[str, Source]) -> Releases:
     source = sources.get(ask.where.file)
     if source is None or not is_plain(ask.target):
         return Releases()
-    return releases(source, ask.target, tasks=True)
+    return releases(source, ask.target, ask.where.line, tasks=True)
 
 
 def _stack(objects: PyObjects, runner: SeenThread, frames: Sequence[TaskFrame]) -> Stack:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 _RESULTS = frozenset({Primitive.FUTURE, Primitive.FUTURES, Primitive.RESULT})
 _HELD = frozenset({Primitive.LOCK, Primitive.CALL, Primitive.SEMAPHORE})
 """What somebody may hold, or what may turn out to be so."""
+_GREEN = re.compile(r"/(?:gevent|eventlet)/")
 _FUTEX = ("futex", "futex_wait")
 
 
@@ -215,6 +217,8 @@ def _is_complete(inquiry: Inquiry, group: list[SeenThread]) -> bool:
         }
         if any(file not in sources or sources[file].changed for file in files):
             return False
+        if any(_GREEN.search(file) for file in files):
+            return False  # a greenlet that is suspended has no stack here
     return True
 
 
@@ -243,7 +247,7 @@ def _releases(want: Wanted, sources: Mapping[str, Source]) -> Releases:
     lock = want.expression if is_plain(want.expression) else next(iter(paths), "")
     if source is None or not lock or want.primitive is not Primitive.LOCK or is_stdlib(source.file):
         return Releases()  # the standard library has locks that one function takes as a sign for another
-    return releases(source, lock)
+    return releases(source, lock, want.where.line)
 
 
 def _member(

@@ -19,7 +19,7 @@ from tests.waits.written import source_of
     ],
 )  # fmt: skip
 def test_an_exception_or_a_return_can_go_past_the_release(text: str, lines: list[int]) -> None:
-    assert [where.line for where in releases(source_of(text), "self.lock", tasks=True).leaks] == lines
+    assert [where.line for where in releases(source_of(text), "self.lock", 1, tasks=True).leaks] == lines
 
 
 @pytest.mark.parametrize(
@@ -37,12 +37,12 @@ def test_an_exception_or_a_return_can_go_past_the_release(text: str, lines: list
     ],
 )
 def test_the_source_does_not_tell(text: str) -> None:
-    assert releases(source_of(text), "lock", tasks=True) == Releases()
+    assert releases(source_of(text), "lock", 1, tasks=True) == Releases()
 
 
 def test_a_coroutine_may_be_suspended_inside_a_lock_of_threads() -> None:
     text = "async def f():\n lock.acquire()\n await work()\n lock.release()\n"
-    assert releases(source_of(text), "lock") == Releases()
+    assert releases(source_of(text), "lock", 1) == Releases()
 
 
 @pytest.mark.parametrize(
@@ -55,4 +55,22 @@ def test_a_coroutine_may_be_suspended_inside_a_lock_of_threads() -> None:
     ],
 )
 def test_one_function_releases_what_another_has_taken(text: str) -> None:
-    assert releases(source_of(text), "lock") == Releases(handed_over=True)
+    assert releases(source_of(text), "lock", 1) == Releases(handed_over=True)
+
+
+TWINS = """
+class One:
+    def take(self):
+        self.lock.acquire()
+        work()
+        self.lock.release()
+class Two:
+    def wait(self):
+        with self.lock:
+            work()
+"""
+
+
+def test_another_class_has_another_lock() -> None:
+    assert releases(source_of(TWINS), "self.lock", 9) == Releases()
+    assert [where.line for where in releases(source_of(TWINS), "self.lock", 4).leaks] == [4]

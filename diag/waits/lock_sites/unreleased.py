@@ -38,8 +38,8 @@ class _Uses(NamedTuple):
     freed: tuple[Call, ...]
 
 
-def releases(source: Source, lock: str, *, tasks: bool = False) -> Releases:
-    """Tell how ``lock`` (an expression) is released.
+def releases(source: Source, lock: str, line: int, *, tasks: bool = False) -> Releases:
+    """Tell how ``lock`` (an expression) is released for which a frame waits at ``line``.
 
     Without leaks where the file does not tell: a function takes the lock and keeps it, or may be suspended
     while it has it, so that no stack shows it (``tasks``: the stacks of tasks are known).
@@ -58,7 +58,7 @@ def releases(source: Source, lock: str, *, tasks: bool = False) -> Releases:
             Where(function=_name(uses.scope), file=source.file, line=line_of(call.node))
             for uses in every
             for call in uses.taken
-            if not _is_protected(call, uses)
+            if not _is_protected(call, uses) and not _is_another(call, lock, _class_at(root, line))
         )
     )
 
@@ -77,6 +77,22 @@ def _by_function(root: Node, name: str) -> Iterator[_Uses]:
         freed = tuple(call for call in mine if frees(call))
         if taken or freed:
             yield _Uses(scope, taken, freed)
+
+
+def _class_at(root: Node, line: int) -> Node | None:
+    """The innermost class around a line."""
+    found, node = None, root.descendant_for_point_range((line - 1, 0), (line - 1, 10_000))
+    while node is not None and found is None:
+        found = node if node.type == "class_definition" else None
+        node = node.parent
+    return found
+
+
+def _is_another(call: Call, lock: str, own: Node | None) -> bool:
+    """Whether a call is on ``self.lock`` of another class than the one that waits for its ``self.lock``."""
+    if own is None or not lock.startswith("self.") or not lock_of(call).startswith("self."):
+        return False
+    return not own.start_byte <= call.node.start_byte < own.end_byte
 
 
 def _is_on(call: Call, name: str) -> bool:
