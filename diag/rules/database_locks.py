@@ -141,9 +141,13 @@ def kill(one: Blocked) -> str:
             f"in {one.database.server.name}: XA RECOVER names the prepared transaction; XA ROLLBACK or XA "
             "COMMIT ends it, as its transaction manager decides"
         )
+    rolled_back = (
+        f"rolls the transaction of session {one.blocker.id} back "
+        f"({one.blocker.changed} changed rows are lost)"
+    )
+    undone = rolled_back if one.blocker.transaction else "ends the session"
     return (
-        f"in {one.database.server.name}: KILL {one.blocker.id} rolls the transaction of session "
-        f"{one.blocker.id} back ({one.blocker.changed} changed rows are lost) and lets the "
+        f"in {one.database.server.name}: KILL {one.blocker.id} {undone} and lets the "
         f"{len(one.waiters)} go on that wait"
     )
 

@@ -92,7 +92,13 @@ def _against(one: Blocked, seen: SeenThread | None) -> Iterator[str]:
 
 def _remedy(one: Blocked) -> Iterator[str]:
     yield database_locks.kill(one)
-    if one.blocker is not None:
+    if one.lock.kind == "advisory":
+        yield (
+            "in the code: release it (RELEASE_LOCK; pg_advisory_unlock) in a finally, before sleeping, waiting "
+            "for locks or calling other services: a commit does not, and a connection that goes back to its "
+            "pool keeps it"
+        )
+    elif one.blocker is not None:
         yield (
             "in the code: commit before sleeping, waiting for locks or calling other services; keep "
             "transactions short, and set the server's idle-transaction limit (innodb: "

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from diag.collectors.databases.mysql import QUERIES, parse
+from diag.collectors.databases.mysql_user_locks import unexplained
 from diag.host import Problem, Rows
 
 if TYPE_CHECKING:
@@ -124,6 +125,39 @@ def test_metadata_locks_that_nobody_lists_are_inferred_from_older_transactions()
     database = said(sessions=sessions, transactions=rows(" ".join(TRANSACTIONS.columns), open_, newer))
     found = {(wait.waiter, wait.blocker, wait.queued, wait.certain) for wait in database.waits}
     assert found == {(8, 7, False, False), (9, 8, True, False)}
+
+
+WANTS_NAME = rows(
+    "id user host command state seconds statement",
+    (7, "app", "10.0.0.5:1", "Sleep", "", 30, None),
+    (8, "app", "10.0.0.5:2", "Query", "User lock", 20, "select get_lock(?, ?)"),
+)
+
+
+def test_user_locks_by_their_name_or_by_the_server_s_own_list() -> None:
+    named = rows("id name holder", (8, "report", 7))
+    listed = rows(
+        METADATA,
+        (7, "USER LEVEL LOCK", "", "report", "EXCLUSIVE", "GRANTED"),
+        (8, "USER LEVEL LOCK", "", "report", "EXCLUSIVE", "PENDING"),
+    )
+    for given in ({"user_locks": named}, {"metadata": listed}, {"user_locks": named, "metadata": listed}):
+        (wait,) = said(sessions=WANTS_NAME, **given).waits
+        assert (wait.waiter, wait.blocker, wait.kind, wait.certain) == (8, 7, "advisory", True)
+        assert wait.name == "user lock `report`"
+
+
+def test_a_user_lock_is_nobody_s_where_nothing_tells() -> None:
+    """Least of all that of who has a transaction open."""
+    open_ = ("0", "RUNNING", "2026-11-26 06:00:00", 7, 0, 0, 30)
+    database = said(
+        sessions=WANTS_NAME,
+        transactions=rows(" ".join(TRANSACTIONS.columns), open_),
+        user_locks=rows("id name holder", (8, "report", None)),
+    )
+    assert not database.waits
+    (gap,) = unexplained(database.sessions, database.waits, "mysql://db")
+    assert "session 8" in gap.hides
 
 
 def test_two_who_only_read_do_not_block_each_other() -> None:

@@ -5,6 +5,8 @@ sql_cases.py, or:
 
 proxy SIZE           a MySQL proxy whose statements go through a bounded executor; prints "port N"
 slow SECONDS         keeps the row locked by a statement that takes its time
+named, wants_named   has a lock by GET_LOCK, and sleeps; waits for it
+wants_unnamed        waits for it by a name that its statement does not show
 xa                   a prepared XA transaction, and then the connection is gone
 """
 from __future__ import print_function
@@ -66,6 +68,25 @@ def read_packet(connection):
 
 def slow(server, seconds):
     server.run("update user set balance = balance - 5 + 0 * sleep(%s) where id = 1" % seconds)
+
+
+def named(server):
+    connection = server.connect()
+    sql_cases.execute(connection, "select get_lock('Nightly.Report', 1)")
+    connection.commit()
+    sql_cases.ready()
+    sql_cases.forever()
+
+
+def wants_named(server):
+    server.run('select GET_LOCK( "Nightly.Report" , 600)')
+
+
+def wants_unnamed(server):
+    connection = server.connect()
+    sql_cases.execute(connection, "set @name = 'Nightly.Report'")
+    sql_cases.ready()
+    sql_cases.execute(connection, "select get_lock(@name, 600)")
 
 
 def xa(server):

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from diag.collectors.databases import RULES, Found, unanswered
 from diag.collectors.databases.mysql_metadata import metadata_waits
 from diag.collectors.databases.mysql_rows import parse_sessions, row_waits
+from diag.collectors.databases.mysql_user_locks import QUERY as USER_LOCKS
+from diag.collectors.databases.mysql_user_locks import unexplained, user_lock_waits
 from diag.host import Problem
 from diag.model.databases import Database, Server
 from diag.model.facts import Gap
@@ -54,6 +56,7 @@ QUERIES = {
     "metadata_plugin": "select thread_id as id, lock_type as object_type, table_schema as object_schema, "
     "table_name as object_name, lock_mode as lock_type, 'GRANTED' as lock_status "
     "from information_schema.metadata_lock_info",
+    "user_locks": USER_LOCKS,
     "last_statements": f"select t.processlist_id as id, left(e.sql_text, {_LENGTH}) as statement "
     "from performance_schema.events_statements_current e "
     "join performance_schema.threads t on t.thread_id = e.thread_id where t.processlist_id is not null",
@@ -79,7 +82,8 @@ def collect(host: Host, dsn: str, *, literals: bool = False) -> Found:
     first = results.get("server")
     if first is None or first.problem is not None or not first.rows:
         return Found(None, (_lost(dsn, first),))
-    return Found(parse(results, dsn), tuple(_gaps(results, dsn)))
+    database = parse(results, dsn)
+    return Found(database, (*_gaps(results, dsn), *unexplained(database.sessions, database.waits, dsn)))
 
 
 def _lost(dsn: str, first: Rows | None) -> Gap:
@@ -104,7 +108,9 @@ def parse(results: Mapping[str, Rows], dsn: str) -> Database:
 
 def _waits(results: Mapping[str, Rows], sessions: tuple[Session, ...]) -> Iterator[LockWait]:
     yield from row_waits(results)
-    yield from metadata_waits(results, sessions)
+    told = tuple(metadata_waits(results, sessions))
+    yield from told
+    yield from user_lock_waits(results["user_locks"], told)
 
 
 def _gaps(results: Mapping[str, Rows], dsn: str) -> Iterator[Gap]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from diag.collectors.databases.mysql_user_locks import is_user_lock
 from diag.model.databases import LockWait
 from diag.model.facts import Evidence
 
@@ -19,9 +20,7 @@ if TYPE_CHECKING:
 
     Results = Mapping[str, Rows]
 
-_WAITS = re.compile(
-    r"waiting for .*(?:metadata lock|backup lock|global read lock)|^user lock$", re.IGNORECASE
-)
+_WAITS = re.compile(r"waiting for .*(?:metadata lock|backup lock|global read lock)", re.IGNORECASE)
 _DDL = re.compile(
     r"^\W*(?:alter|drop|rename|truncate|create|optimize|repair|analyze|lock|flush|backup)\b", re.IGNORECASE
 )
@@ -58,13 +57,13 @@ def metadata_waits(results: Results, sessions: Sequence[Session]) -> Iterator[Lo
     that was open before the first waiter came keeps the lock of every table that it has touched.
     """
     waiting = sorted((s for s in sessions if _WAITS.search(s.doing)), key=lambda s: -(s.seconds or 0.0))
-    if not waiting:
+    if not waiting and not any(map(is_user_lock, sessions)):
         return
     listed = tuple(_listed(results))
     if any(not lock.granted for lock in listed):
         yield from _read(listed)
-        return
-    yield from _inferred(waiting, sessions, listed)
+    elif waiting:
+        yield from _inferred(waiting, sessions, listed)
 
 
 def _listed(results: Results) -> Iterator[_Lock]:
