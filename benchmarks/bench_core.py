@@ -3,7 +3,8 @@
     python benchmarks/bench_core.py [--rounds 7] [--threads 100]
 
 The cores are taken here: one of a deadlock of two threads, one of a service with many, both by gcore, and
-one of a crash in C code below Python, by the kernel (left out where it pipes cores elsewhere).
+those of crashes, by the kernel (left out where it pipes cores elsewhere): in C code below Python, the same
+in a service of 500 threads, and of an extension that releases what it borrowed (needs gcc).
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ import shutil
 import statistics
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,6 +54,16 @@ time.sleep(1000)
 
 CRASH = "import ctypes, decimal, json, ssl, sqlite3; ctypes.string_at(0)"
 
+CROWD = """
+import ctypes, threading
+ended = threading.Event()
+for number in range(500):
+    threading.Thread(target=ended.wait, daemon=True).start()
+ctypes.PyDLL(None).PyObject_GetIter(None)
+"""
+
+PROGRAMS = Path(__file__).parent.parent / "tests" / "programs"
+
 
 def main() -> None:
     """Take the cores and run everybody on each."""
@@ -75,9 +88,38 @@ def cores(directory: Path, threads: int) -> Iterator[tuple[str, Path]]:
     yield "a deadlock of two threads (gcore)", gcore(directory, DEADLOCK)
     yield f"a service of {threads} threads (gcore)", gcore(directory, SERVICE, str(threads))
     resource.setrlimit(resource.RLIMIT_CORE, (resource.getrlimit(resource.RLIMIT_CORE)[1],) * 2)
-    subprocess.run([sys.executable, "-c", CRASH], cwd=directory, check=False)
-    for path in directory.glob("core*"):
-        yield "a crash in C below Python (kernel)", path
+    for title, words in (
+        ("a crash in C below Python (kernel)", ["-c", CRASH]),
+        ("a crash among 500 threads (kernel)", ["-c", CROWD]),
+        ("an object released too often (kernel)", over_release(directory)),
+    ):
+        if path := crash(directory, words):
+            yield title, path
+
+
+def crash(directory: Path, words: Sequence[str | Path]) -> Path | None:
+    """Run a program to its death; return its core, if the kernel has left one here."""
+    for _ in range(6 if words else 0):  # what is damaged may also make it loop for ever: then once more
+        with suppress(subprocess.TimeoutExpired):
+            subprocess.run(
+                [sys.executable, *words],
+                cwd=directory,
+                env={**os.environ, "PYTHONPATH": str(directory)},
+                check=False,
+                timeout=10,
+                stdout=subprocess.DEVNULL,
+            )
+            return next(directory.glob("core*"), None)
+    return None
+
+
+def over_release(directory: Path) -> list[str | Path]:
+    """Compile the faulty extension of the tests; return the program that dies of it; [] without gcc."""
+    if not shutil.which("gcc"):
+        return []
+    options = ["-O1", "-g", "-shared", "-fPIC", f"-I{sysconfig.get_paths()['include']}"]
+    subprocess.run(["gcc", *options, "-o", directory / "jobqueue.so", PROGRAMS / "overrelease.c"], check=True)
+    return [PROGRAMS / "overrelease.py"]
 
 
 def gcore(directory: Path, program: str, *words: str) -> Path:

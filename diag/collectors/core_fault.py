@@ -128,7 +128,7 @@ def _caller(
     if not past_calls.is_return(memory, image.machine, address):
         return None
     unnamed = Frame(function="?", file=place.path, line=0, native=True, library=place.path, address=address)
-    return Names(view, image).named(unnamed)
+    return Names.of(view, image).named(unnamed)
 
 
 def _decoded(machine: str, memory: Memory, at: At) -> tuple[str, tuple[str, ...], int | None]:
@@ -157,7 +157,7 @@ def _checked(
     from diag.collectors import type_loads  # noqa: PLC0415 - loads only when used
 
     return replace(
-        bad, used_as_type=type_loads.is_type(Names(view, image), image, memory, at.pc, at.registers)
+        bad, used_as_type=type_loads.is_type(Names.of(view, image), image, memory, at.pc, at.registers)
     )
 
 

@@ -98,7 +98,7 @@ def _ask(view: CoreView, image: CoreImage, files: _Files, pool: Executor) -> Nat
 def _named(
     view: CoreView, image: CoreImage, frames: dict[int, tuple[Frame, ...]]
 ) -> dict[int, tuple[Frame, ...]]:
-    names = Names(view, image)
+    names = Names.of(view, image)
     return {tid: names.all_named(found) for tid, found in frames.items()}
 
 

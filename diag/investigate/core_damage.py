@@ -36,6 +36,6 @@ def collect(view: CoreView, image: CoreImage, maps: Sequence[Mapping]) -> Damage
     memory = Memory(view, image.pid)
     return Damage(
         python=version_named(maps),
-        past=tuple(past_calls.collect(view, image, memory, maps, places, Names(view, image))),
+        past=tuple(past_calls.collect(view, image, memory, maps, places, Names.of(view, image))),
         uses=tuple(found for path in asked if (found := library_uses.collect(view, path))),
     )

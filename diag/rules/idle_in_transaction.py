@@ -94,9 +94,9 @@ def _remedy(one: Blocked) -> Iterator[str]:
     yield database_locks.kill(one)
     if one.lock.kind == "advisory":
         yield (
-            "in the code: release it (RELEASE_LOCK; pg_advisory_unlock) in a finally, before sleeping, waiting "
-            "for locks or calling other services: a commit does not, and a connection that goes back to its "
-            "pool keeps it"
+            "in the code: release it (RELEASE_LOCK; pg_advisory_unlock) in a finally, before sleeping, "
+            "waiting for locks or calling other services: a commit does not, and a connection that goes back "
+            "to its pool keeps it"
         )
     elif one.blocker is not None:
         yield (

@@ -60,7 +60,7 @@ def unexplained(sessions: Sequence[Session], waits: Iterable[LockWait], dsn: str
         yield Gap(
             source=f"{dsn} IS_USED_LOCK",
             hides=f"who has the user lock for which session {', '.join(blind[:5])} waits",
-            reason="its statement does not call GET_LOCK with the name written out, and no table lists who waits",
+            reason="no table lists who waits, and its statement does not write out the name",
             hint="performance_schema=ON, with the instrument wait/lock/metadata/sql/mdl; by hand: SELECT "
             "IS_USED_LOCK('NAME')",
             blinds=frozenset({"D002", "D003"}),
