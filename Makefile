@@ -5,6 +5,9 @@ PYTEST := $(BIN)/python -m pytest
 # Half as many again as there are cores, at most 8: most tests wait for a process to get stuck.
 WORKERS := $(shell n=$$(nproc); w=$$((n + n / 2)); echo $$((w > 8 ? 8 : w)))
 
+# As an installed diag has its bytecode: compiling it anew at each start takes half a second.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test check lint types fast fuzz bench picture wheel system clean
 
