@@ -89,6 +89,12 @@ class LockMemory:
         number = self.objects.attribute(address, "_initial_value", "_BoundedSemaphore__initial_value")
         return self.objects.integer(number)
 
+    def free_places(self, address: int) -> int | None:
+        """How many places of a semaphore nobody has."""
+        if self.objects is None:
+            return None
+        return self.objects.integer(self.objects.attribute(address, "_value", "_Semaphore__value"))
+
     def _module_of(self, file: str) -> int | None:
         """The dictionary of the module that was loaded from a source file."""
         if self._files is None:

@@ -20,7 +20,7 @@ from diag.investigate import (
 )
 from diag.investigate.lock_memory import LockMemory
 from diag.waits import native_lock, thread_lock, thread_semaphore
-from diag.waits.lock_sites import Releases, releases
+from diag.waits.lock_sites import Releases, asking, releases
 from diag.waits.lock_sites.places import is_stdlib
 from diag.waits.python_locks import Primitive, freed_by, held_by, wanted
 from diag.waits.python_locks.names import is_plain
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from diag.investigate.inquiry import Inquiry
+    from diag.model.facts import Stack
     from diag.model.graph import Actor, Wait
     from diag.model.io import Asked
     from diag.model.snapshot import SeenThread
@@ -127,7 +128,12 @@ def _python(
     waits = thread_lock.link(scenery._replace(complete=_is_complete(inquiry, group)))
     waits = lock_polls.mark(inquiry, members, waits)
     if memory is not None and Primitive.SEMAPHORE in kinds:
-        waits.update(thread_semaphore.link(members, waits, memory.address, memory.places))
+        seen_all = _is_complete(inquiry, group) and not any(_dark(members, memory)) and parent is None
+        waits.update(
+            thread_semaphore.link(
+                members, waits, memory.address, memory.places, memory.free_places, may_be_leaked=seen_all
+            )
+        )
     if memory is not None and memory.objects is not None and kinds & _RESULTS:
         waits.update(future_waits.link(members, waits, memory.objects))
         waits.update(pool_waits.link(inquiry, members, waits, memory.objects, parent))
@@ -240,8 +246,12 @@ def _is_asked(member: Member, held: Held, memory: LockMemory) -> bool:
     return held.name in want.names or (lock is not None and bool(slept_on.intersection(lock.futex_words)))
 
 
-def _releases(want: Wanted, sources: Mapping[str, Source]) -> Releases:
-    """How the lock that a thread wants comes to be released."""
+def _releases(want: Wanted, stack: Stack, sources: Mapping[str, Source]) -> Releases:
+    """How the lock or semaphore that a thread wants comes to be released."""
+    if want.primitive is Primitive.SEMAPHORE:
+        ask = asking(replace(stack, frames=stack.frames[want.frame + 1 :]), sources, blocked=True)
+        source = sources.get(ask.where.file) if ask else None
+        return releases(source, ask.target) if ask and source and is_plain(ask.target) else Releases()
     source = sources.get(want.where.file)
     paths = [path for _, _, path in sorted(want.names, key=str) if path]
     lock = want.expression if is_plain(want.expression) else next(iter(paths), "")
@@ -274,5 +284,5 @@ def _member(
         wanted=want,
         asked=asked.get((seen.process.pid, seen.thread.tid)),
         frees=freed_by(seen.stack, sources) if holds else frozenset(),
-        releases=_releases(want, sources) if want else Releases(),
+        releases=_releases(want, seen.stack, sources) if want else Releases(),
     )

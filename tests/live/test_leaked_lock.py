@@ -23,6 +23,7 @@ def line_of(file: str, text: str, nth: int = 0) -> int:
         ("exception", "self.mutex.acquire()", "likely", 2),
         ("early_return", "LOCK.acquire()", "likely", 1),
         ("ended_thread", "", "certain", 1),
+        ("places", "gate.acquire()", "likely", 2),
     ],
 )
 def test_a_thread_waits_for_what_was_never_released(
@@ -72,7 +73,7 @@ def test_it_says_so_where_nobody_can_tell_who_has_it(python: str) -> None:
 
 
 @on_pythons("2.7", "3.13")
-@pytest.mark.parametrize("case", ["slow_holder", "in_turn", "handed_over"])
+@pytest.mark.parametrize("case", ["slow_holder", "in_turn", "handed_over", "busy_places"])
 def test_a_holder_that_works_gives_nothing(python: str, case: str) -> None:
     with running(python, PROGRAM, case) as program:
         answer = diag("why", program.pid)

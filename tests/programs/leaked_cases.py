@@ -50,6 +50,52 @@ def exception():
     cache.put("b", 2)
 
 
+def places():
+    """Both places of a semaphore are lost to exceptions; one waits by acquire(), one by with."""
+    sys.stderr = open(os.devnull, "w")
+    gate = threading.BoundedSemaphore(2)
+
+    def fetch(key):
+        gate.acquire()
+        value = {}[key]
+        gate.release()
+        return value
+
+    def peek():
+        with gate:
+            pass
+
+    start(fetch, "a").join()
+    start(fetch, "b").join()
+    start(fetch, "c")
+    start(peek)
+    ready()
+    time.sleep(1000)
+
+
+def busy_places():
+    """All places are taken by those who work inside; a pool's are given back by another function."""
+    desk, pool = threading.BoundedSemaphore(1), threading.Semaphore(1)
+
+    def work():
+        desk.acquire()
+        time.sleep(1000)
+        desk.release()
+
+    def get():
+        pool.acquire()
+
+    def put():
+        pool.release()
+
+    for target in (work, work, get, get):
+        start(target)
+    if not pool:
+        put()
+    ready()
+    time.sleep(1000)
+
+
 def early_return():
     """One way out of a function leaves the lock taken."""
     def refresh(stale):
