@@ -37,6 +37,8 @@ MOST_STACKS = 400
 """Python processes whose stacks are read, those most likely to be stuck first; 30 ms each."""
 MOST_HUBS = 32
 """Processes with greenlets whose memory is searched for them, a second a gigabyte."""
+MOST_PARENTS = 50
+"""Parents of theirs that are looked at for a loop that waits for the end of a child."""
 DAY = 86400.0
 _FUTEX_COMMAND = 0x7F
 _ENDLESS_FUTEX = frozenset({0, 6, 9, 13})  # WAIT, LOCK_PI, WAIT_BITSET, LOCK_PI2: include/uapi/linux/futex.h
@@ -75,6 +77,7 @@ def look(host: Host, *, access: Access = NOBODY, say: Say = lambda _text, _done:
     host.sleep(APART)
     still = list(_still(host, first))
     start = sorted(_choose(inquiry, first, still, say))
+    start += _pausing_parents(inquiry, start)
     graph = _locks(inquiry, say)
     start = sorted({*start, *(wait.waiter.pid for wait in graph.waits), *inquiry.databases.pids()})
     snapshot = explore(inquiry, start, lambda text: say(text, 0.6), graph)
@@ -219,6 +222,18 @@ def _choose(
         inquiry.gaps.append(_too_many(left_out))
     if hubs[MOST_HUBS:]:
         inquiry.gaps.append(_unsearched(hubs[MOST_HUBS:]))
+
+
+def _pausing_parents(inquiry: Inquiry, pids: Collection[int]) -> list[int]:
+    """Parents in Python of those who may be stuck, that sleep for a time: between looks at the child?"""
+    parents = {process.ppid for pid in pids if (process := inquiry.process(pid)) and process.ppid > 1}
+    return sorted(
+        pid
+        for pid in parents.difference(pids)
+        if (process := inquiry.process(pid))
+        and is_python(inquiry.host, process)
+        and any(call and call.name in suspects.PAUSES for _, call in thread_facts.syscalls(inquiry.host, pid))
+    )[:MOST_PARENTS]
 
 
 def _only_idles(host: Host, pid: int, threads: dict[int, Glimpse]) -> bool:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from diag.investigate.lock_graph import LockGraph
     from diag.model.facts import Syscall
 
-_SLEEPS = frozenset({"nanosleep", "clock_nanosleep", "select", "pselect6", "poll", "ppoll", "futex"})
+PAUSES = frozenset({"nanosleep", "clock_nanosleep", "select", "pselect6", "poll", "ppoll", "futex"})
 """System calls of time.sleep, select, Event.wait(timeout) in all Python versions."""
 _WAITS = frozenset({"wait4", "waitid"})
 LONGEST = 15.0
@@ -77,7 +77,7 @@ def find(inquiry: Inquiry, graph: LockGraph) -> Suspects:
         for pid in left:
             all_calls = list(threads.syscalls(inquiry.host, pid))
             calls = [(tid, call) for tid, call in all_calls if call]
-            if any(call.name in _SLEEPS for _, call in calls):
+            if any(call.name in PAUSES for _, call in calls):
                 found += [pid] if _pauses(inquiry, pid, calls, patient=pid in opened) else []
             elif not calls and _hidden(inquiry, pid):
                 unseen.append(pid)
@@ -113,7 +113,7 @@ def _may_be_python(inquiry: Inquiry, pid: int) -> bool:
 def _pauses(inquiry: Inquiry, pid: int, calls: Sequence[tuple[int, Syscall]], *, patient: bool) -> bool:
     """Whether a thread makes a pause between two tries: a short sleep, not long after it last ran."""
     return any(
-        call.name in _SLEEPS
+        call.name in PAUSES
         and (patient or (_is_short(inquiry, pid, tid, call) and _ran_lately(inquiry, pid, str(tid))))
         for tid, call in calls
     )

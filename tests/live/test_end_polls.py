@@ -33,6 +33,14 @@ def test_a_parent_that_polls_is_a_victim_of_its_stuck_child(python: str, case: s
         assert links[0]["waits_for"]["kind"] == "child"
 
 
+def test_a_scan_names_the_parent_that_polls_among_the_victims(python: str) -> None:
+    with running(python, PROGRAM, "service") as program:
+        stuck = program.said["stuck"]
+        wait_for_call(stuck, "futex")
+        found = diag("scan", timeout=150).found("T002", stuck)
+        assert program.pid in pids(found["victims"])
+
+
 @on_pythons("3.6", "3.12")
 def test_signals_that_come_again_do_not_hide_a_deadlock(python: str) -> None:
     with running(python, PROGRAM, "terminated") as program:
