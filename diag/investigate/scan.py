@@ -225,7 +225,7 @@ def _choose(
 
 
 def _pausing_parents(inquiry: Inquiry, pids: Collection[int]) -> list[int]:
-    """Parents in Python of those who may be stuck, that sleep for a time: between looks at the child?"""
+    """Parents in Python of those who may be stuck, that sleep for a time: perhaps between two looks."""
     parents = {process.ppid for pid in pids if (process := inquiry.process(pid)) and process.ppid > 1}
     return sorted(
         pid

@@ -251,7 +251,9 @@ def _releases(want: Wanted, stack: Stack, sources: Mapping[str, Source]) -> Rele
     if want.primitive is Primitive.SEMAPHORE:
         ask = asking(replace(stack, frames=stack.frames[want.frame + 1 :]), sources, blocked=True)
         source = sources.get(ask.where.file) if ask else None
-        return releases(source, ask.target) if ask and source and is_plain(ask.target) else Releases()
+        if ask is None or source is None or not is_plain(ask.target):
+            return Releases()
+        return releases(source, ask.target, ask.where.line)
     source = sources.get(want.where.file)
     paths = [path for _, _, path in sorted(want.names, key=str) if path]
     lock = want.expression if is_plain(want.expression) else next(iter(paths), "")
