@@ -10,7 +10,10 @@ from diag.errors import MalformedError
 from diag.model.damage import LibraryUse
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from diag.host import Host
+    from diag.model.damage import VersionText
 
 MOST_NAMES = 1 << 20
 MOST_TEXT = 4 << 20
@@ -22,17 +25,17 @@ _BORROWS = (
     "PyList_GetItem", "PyTuple_GetItem", "PyDict_GetItem", "PyDict_GetItemString", "PyDict_Next",
     "PyDict_GetItemWithError", "PySequence_Fast", "PyWeakref_GetObject", "PyModule_GetDict",
 )  # fmt: skip
-_UWSGI = b"*** Starting uWSGI %s ("
-# Texts of other libraries' headers are there too, such as zlib's 1.2.13: uWSGI is at 2.0 since 2013.
-_VERSION = re.compile(rb"(?<=\0)2\.0(?:\.\d+){0,2}(?:-?[a-z]\w{0,20})?(?=\0)")
 
 
-def collect(host: Host, path: str) -> LibraryUse | None:
-    """Read what one library uses; None when it cannot be read."""
+def collect(host: Host, path: str, versions: Iterable[VersionText] = ()) -> LibraryUse | None:
+    """Read what one library uses; None when it cannot be read.
+
+    ``versions``: how the versions stand in the files of which one is wanted.
+    """
     try:
         image = Image.open(host, path)
         names = _contents(image, ".dynstr", MOST_NAMES)
-        version = _version(image, path)
+        version = _version(image, path, versions)
     except (MalformedError, OSError):
         return None
     return LibraryUse(
@@ -51,10 +54,13 @@ def _contents(image: Image, name: str, limit: int) -> bytes:
     return image.contents(section).at(0, min(section.size, limit))
 
 
-def _version(image: Image, path: str) -> str:
-    """The version of uWSGI, a text of its own among those of the program; "" where it cannot be told."""
-    if "uwsgi" not in path.rpartition("/")[2].lower():
-        return ""
-    texts = _contents(image, ".rodata", MOST_TEXT)
-    found = set(_VERSION.findall(texts)) if _UWSGI in texts else set()
-    return found.pop().decode() if len(found) == 1 else ""
+def _version(image: Image, path: str, versions: Iterable[VersionText]) -> str:
+    """The version of one of those programs, a text of its own; "" where it cannot be told."""
+    name = path.rpartition("/")[2]
+    found: set[bytes] = set()
+    for one in versions:
+        if re.fullmatch(one.library, name):
+            texts = _contents(image, ".rodata", MOST_TEXT)
+            wanted = rb"(?<=\0)(?:%b)(?=\0)" % one.version
+            found.update(re.findall(wanted, texts) if one.beside in texts else ())
+    return found.pop().decode("ascii", "replace") if len(found) == 1 else ""

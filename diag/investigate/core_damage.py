@@ -10,6 +10,7 @@ from diag.collectors.pyobjects.image import version_named
 from diag.collectors.pyobjects.memory import Memory
 from diag.model.damage import Damage
 from diag.rules import core_code
+from diag.rules.known import extensions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,8 +35,9 @@ def collect(view: CoreView, image: CoreImage, maps: Sequence[Mapping]) -> Damage
     readable = [one.path for one in image.modules if one.executable and one.now in ("same", "unknown")]
     asked = [path for path in dict.fromkeys(readable) if core_code.is_extension(path)][:MOST_LIBRARIES]
     memory = Memory(view, image.pid)
+    versions = [entry.told for entry in extensions.ENTRIES]
     return Damage(
         python=version_named(maps),
         past=tuple(past_calls.collect(view, image, memory, maps, places, Names.of(view, image))),
-        uses=tuple(found for path in asked if (found := library_uses.collect(view, path))),
+        uses=tuple(found for path in asked if (found := library_uses.collect(view, path, versions))),
     )

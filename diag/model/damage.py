@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from diag.model.facts import Fact
 
 
@@ -12,6 +14,14 @@ class PastCall(Fact, frozen=True, kw_only=True):
     library: str  # path of the file whose code had made the call
     function: str  # "?": no table names it
     by_python: bool  # the interpreter had called that function
+
+
+class VersionText(NamedTuple):
+    """How the version of a program stands among the texts of its file."""
+
+    library: str  # regular expression that fits the whole base name of the file
+    beside: bytes  # another text of the same section, by which it is known to be that program
+    version: bytes  # regular expression of the version, a text of its own
 
 
 class LibraryUse(Fact, frozen=True, kw_only=True):

@@ -24,7 +24,7 @@ def known(snapshot: Snapshot) -> Iterator[str]:
         use = damage.use(one.library)
         version = use.version if use else ""
         for entry in extensions.ENTRIES if version else ():
-            fits = re.fullmatch(entry.library, core_code.base_name(one.library))
+            fits = re.fullmatch(entry.told.library, core_code.base_name(one.library))
             if fits and _number(version) < entry.fixed and (why := _used(snapshot, one.library, entry)):
                 since = ".".join(map(str, entry.fixed))
                 told = entry.cause.format(version=version)
