@@ -183,6 +183,20 @@ def test_the_owner_of_a_shared_lock_works(python: str) -> None:
 
 
 @on_pythons("3.6", "3.13")
+@pytest.mark.parametrize(
+    ("case", "what"),
+    [
+        ("barrier", "waits for others to come to a barrier that processes share"),
+        ("unfinished", "waits for all work of a queue that processes share to be done"),
+    ],
+)
+def test_what_processes_wait_for_together_is_named(python: str, case: str, what: str) -> None:
+    with running(python, SHARED, case) as program:
+        asleep(program.pid, "futex")
+        assert what in " ".join(diag("stacks", program.pid, form="terminal").stdout.split())
+
+
+@on_pythons("3.6", "3.13")
 def test_an_idle_pool_and_one_whose_reader_was_killed(python: str) -> None:
     with running(python, SHARED, "idle_pool") as program:
         workers = wait_until(lambda: children(program.pid), "workers")

@@ -66,6 +66,21 @@ def idle_pool():
     time.sleep(1000)
 
 
+def barrier():
+    """One of two parties never comes."""
+    gate = multiprocessing.Barrier(2)
+    ready()
+    gate.wait()
+
+
+def unfinished():
+    """Nobody says of what is in the queue that it is done."""
+    jobs = multiprocessing.JoinableQueue()
+    jobs.put(1)
+    ready()
+    jobs.join()
+
+
 def pool_without_reader():
     """The worker that was reading the task pipe was killed, with the lock of the pipe."""
     pool = multiprocessing.Pool(3)
