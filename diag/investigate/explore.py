@@ -13,6 +13,7 @@ from diag.investigate import (
     lock_chains,
     lock_lines,
     lock_views,
+    named_pollers,
     pollers,
     second_sample,
     sqlite_waits,
@@ -138,6 +139,8 @@ def _file_locks(inquiry: Inquiry, start: Sequence[int]) -> LockGraph:
     else:
         unread_pollers.adopt(inquiry, graph, start, suspects.restless)
         inquiry.gaps.extend(unread_pollers.gaps(inquiry, graph, suspects.restless, suspects.POLLER_RULES))
+        more = named_pollers.of(inquiry, graph, start, suspects.restless, suspects.POLLER_RULES)
+        inquiry.gaps.extend(more)
     return graph
 
 

@@ -49,7 +49,12 @@ def follow(host: Host, files: LockFiles, *, pause: bool) -> Snapshot:
         soft_locks=soft,
         asked=tuple(lock_views.asked(graph, target) for target in asked),
         waits=(*graph.waits, *waits),
-        gaps=(*inquiry.gaps, *lock_views.gaps(graph, LOCK_RULES), *_other_waits(asked)),
+        gaps=(
+            *inquiry.gaps,
+            *lock_views.gaps(graph, LOCK_RULES),
+            *(() if asked else lock_views.outside(graph, lock_views.UNLISTED, LOCK_RULES)),
+            *_other_waits(asked),
+        ),
     )
 
 

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from diag.investigate.lock_graph import LockGraph
     from diag.investigate.targets import Target
 
+UNLISTED = "has locks, or waits for them"
+"""What a look at all locks may miss."""
+
 
 def locks(graph: LockGraph) -> tuple[Lock, ...]:
     """Every lock that matters, with its holders, waiters and mere openers."""
@@ -95,19 +98,24 @@ def _invisible(graph: LockGraph) -> list[int]:
     return gone if setting.parse_proc_options(mounts).get("hidepid", "0") not in ("0", "off") else []
 
 
-def gaps(graph: LockGraph, blinds: frozenset[str]) -> Iterable[Gap]:
-    """Say what stayed hidden, but only where it could matter."""
-    ownerless = any(graph.files.is_asked(lock) and not graph.holds(lock) for lock in graph.held())
-    unexplained = [wait for wait in graph.waits if wait.stuck and not wait.holds]
-    quiet = _without_lock(graph)
-    if quiet and setting.collect(graph.inquiry.host).initial_pid_namespace is False:
+def outside(graph: LockGraph, what: str, blinds: frozenset[str]) -> Iterable[Gap]:
+    """Say that others may have locks, if we are in a pid namespace of our own."""
+    if setting.collect(graph.inquiry.host).initial_pid_namespace is False:
         yield Gap(
             source="/proc/locks",
-            hides=f"whether a process outside of this pid namespace has a lock on {quiet[0].path}",
+            hides=f"whether a process outside of this pid namespace {what}",
             reason="the kernel lists only locks whose holder this pid namespace can see",
             hint="run diag on the host, outside the container",
             blinds=blinds,
         )
+
+
+def gaps(graph: LockGraph, blinds: frozenset[str]) -> Iterable[Gap]:
+    """Say what stayed hidden, but only where it could matter."""
+    ownerless = any(graph.files.is_asked(lock) and not graph.holds(lock) for lock in graph.held())
+    unexplained = [wait for wait in graph.waits if wait.stuck and not wait.holds]
+    if quiet := _without_lock(graph):
+        yield from outside(graph, f"has a lock on {quiet[0].path}", blinds)
     if hidden := _invisible(graph):
         yield Gap(
             source="/proc/PID",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from diag.collectors import asked, threads
 from diag.collectors import process as processes
-from diag.investigate import unread_pollers
+from diag.investigate import named_pollers, unread_pollers
 from diag.model.facts import Gap, Thread
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 PAUSES = frozenset({"nanosleep", "clock_nanosleep", "select", "pselect6", "poll", "ppoll", "futex"})
 """System calls of time.sleep, select, Event.wait(timeout) in all Python versions."""
+_LOOPS = frozenset({"epoll_wait", "epoll_pwait", "epoll_pwait2"})
+"""The same of event loops, whose timers wake them."""
 _WAITS = frozenset({"wait4", "waitid"})
 LONGEST = 15.0
 """Seconds between two tries: longer pauses are not looked for, but in a process that has the file open."""
@@ -57,6 +59,7 @@ def add_pollers(inquiry: Inquiry, graph: LockGraph) -> None:
         pollers.add(inquiry, graph, wanted, found)
     inquiry.gaps.extend(gaps(inquiry, graph, found))
     inquiry.gaps.extend(unread_pollers.gaps(inquiry, graph, restless, POLLER_RULES))
+    inquiry.gaps.extend(named_pollers.gaps(inquiry, graph, restless, POLLER_RULES))
 
 
 def find(inquiry: Inquiry, graph: LockGraph) -> Suspects:
@@ -138,7 +141,12 @@ def _wakes(inquiry: Inquiry, pid: int) -> bool:
     calls = [(tid, call) for tid, call in threads.syscalls(inquiry.host, pid) if call]
     if any(call.name in _WAITS for _, call in calls):
         return any(_wakes(inquiry, child) for child in processes.family(inquiry.host, pid)[1:])
-    return _pauses(inquiry, pid, calls, patient=False)
+    return any(
+        call.name in PAUSES | _LOOPS
+        and _is_short(inquiry, pid, tid, call)
+        and _ran_lately(inquiry, pid, str(tid))
+        for tid, call in calls
+    )
 
 
 def _is_between(inquiry: Inquiry, pid: int) -> bool:

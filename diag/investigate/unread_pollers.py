@@ -35,7 +35,7 @@ def gaps(
     openers = sorted({item.pid for item in graph.descriptors} - waiting)
     opened = {pid: item for pid in openers if (item := _opened(inquiry, graph, pid))}
     first = [pid for pid in opened if not opened.keys() & set(_ancestors(inquiry, pid))]
-    found = restless(inquiry, [pid for pid in first if not inquiry.stacks(pid)])
+    found = restless(inquiry, [pid for pid in first if _is_unread(inquiry, pid)])
     if not found:
         return
     pid, item = found[0], opened[found[0]]
@@ -45,7 +45,8 @@ def gaps(
     yield Gap(
         source=f"/proc/{item.pid}/fd/{item.fd}",
         hides=f"whether pid {pid} ({name}){others} polls for the lock on {item.path}",
-        reason="it has the file open without a lock and wakes up again and again, and runs no Python to read",
+        reason="it has the file open without a lock and wakes up again and again, and the stacks of its "
+        "threads do not say why",
         hint=f"strace -f -tt -e trace=flock,fcntl -p {pid} shows its tries (it stops the process at each)",
         blinds=blinds,
     )
@@ -56,9 +57,15 @@ def adopt(inquiry: Inquiry, graph: LockGraph, pids: Collection[int], restless: R
     held = {id_of(lock) for lock in graph.elsewhere if lock.depth == 0 and lock.pid not in pids}
     if not held:
         return
-    for pid in restless(inquiry, [pid for pid in pids if not inquiry.stacks(pid)]):
+    for pid in restless(inquiry, [pid for pid in pids if _is_unread(inquiry, pid)]):
         for path in inquiry.opened(pid, held):
             graph.adopt(f"/proc/{pid}/root{path}")
+
+
+def _is_unread(inquiry: Inquiry, pid: int) -> bool:
+    """Whether its code is not on the stacks of its threads: no Python, or the tasks of an event loop."""
+    frames = [frame for stack in inquiry.stacks(pid) for frame in stack.frames]
+    return not frames or any("/asyncio/" in frame.file for frame in frames)
 
 
 def _opened(inquiry: Inquiry, graph: LockGraph, pid: int) -> Descriptor | None:

@@ -1,0 +1,208 @@
+"""Who may poll for a lock through a file that it opens for each try: a shell's ``until flock -n FILE true``.
+
+Between two tries nothing in /proc joins such a process with the lock, but what it runs with names the file:
+its command line, its script, or the arguments of a program that Python code starts again and again.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import stat
+from typing import TYPE_CHECKING
+
+from diag.collectors import process as processes
+from diag.investigate import soft_locks
+from diag.model.facts import Gap
+from diag.waits import lock_sites
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from diag.investigate.inquiry import Inquiry
+    from diag.investigate.lock_graph import LockGraph
+    from diag.model.source import Source
+
+    Restless = Callable[[Inquiry, Iterable[int]], tuple[int, ...]]
+
+_SCRIPT = 64 << 10
+"""Bytes of a script that are searched."""
+_ARGUMENTS = 4
+"""Arguments of a command line among which the script is looked for."""
+_MOST_NAMES = 1000
+_MOST_WORDS = 300
+"""Words of a command line and a script that may be paths."""
+_WORD = re.compile(r"[^\s'\"`=;,()\[\]<>|&]{3,4000}")
+_BASH_SCRIPT = 255
+"""The descriptor on which bash keeps the script it reads (its source: move_to_high_fd in shell.c)."""
+
+
+def gaps(inquiry: Inquiry, graph: LockGraph, restless: Restless, blinds: frozenset[str]) -> Iterator[Gap]:
+    """Name those who run with the name of an asked lock and wake up again and again: no known waiters."""
+    paths = sorted(graph.polled_paths())[:_MOST_NAMES]
+    wanted = {posixpath.basename(path): path for path in paths} | {path: path for path in paths}
+    if not wanted:
+        return
+    near = _near_holders(inquiry, graph)
+    named: dict[int, str] = {}
+    for pid in processes.pids(inquiry.host):
+        if pid not in near and (word := next(_named(inquiry, pid, wanted), None)):
+            named[pid] = word
+    maybe = [pid for pid in named if not _is_copy(inquiry, pid) and not _is_unread_python(inquiry, pid)]
+    if found := restless(inquiry, maybe):
+        yield _gap(inquiry, found, named[found[0]], blinds)
+
+
+def of(
+    inquiry: Inquiry, graph: LockGraph, pids: Iterable[int], restless: Restless, blinds: frozenset[str]
+) -> Iterator[Gap]:
+    """Name those of the asked processes that run with the name of a file with somebody else's lock on it."""
+    near = {wait.waiter.pid for wait in graph.waits}
+    maybe = [pid for pid in pids if pid not in near and next(_texts(inquiry, pid), None)]
+    for pid in restless(inquiry, maybe):
+        own = {lock.pid for lock in graph.elsewhere if lock.depth == 0}
+        if pid in own or own & set(processes.family(inquiry.host, pid)):
+            continue
+        for path in _paths(inquiry, pid):
+            if graph.adopt(path) or _is_soft(inquiry, path):
+                yield _gap(inquiry, (pid,), _shown(inquiry, pid, path), blinds)
+                break
+
+
+def _gap(inquiry: Inquiry, found: tuple[int, ...], path: str, blinds: frozenset[str]) -> Gap:
+    process = inquiry.process(found[0])
+    others = f" and {len(found) - 1} more" if len(found) > 1 else ""
+    verb = "poll" if others else "polls"
+    name = process.name if process else "?"
+    return Gap(
+        source=f"/proc/{found[0]}/cmdline",
+        hides=f"whether pid {found[0]} ({name}){others} {verb} for the lock on {path}",
+        reason="it runs with that name and wakes up again and again; a try that opens the file first "
+        "leaves no trace",
+        hint=f"strace -f -tt -e trace=flock,fcntl,openat -p {found[0]} shows its tries "
+        "(it stops the process at each)",
+        blinds=blinds,
+    )
+
+
+def _near_holders(inquiry: Inquiry, graph: LockGraph) -> set[int]:
+    """Known waiters, who has the file open, and who holds the lock, with its parents and children."""
+    found = {wait.waiter.pid for wait in graph.waits} | {item.pid for item in graph.descriptors}
+    holders = {hold.holder.pid for hold in graph.all_holds()}
+    found.update(processes.family(inquiry.host, *holders))
+    for pid in holders:
+        process = inquiry.process(pid)
+        while process and process.ppid > 1 and process.ppid not in found:
+            found.add(process.ppid)
+            process = inquiry.process(process.ppid)
+    return found
+
+
+def _named(inquiry: Inquiry, pid: int, paths: dict[str, str]) -> Iterator[str]:
+    """Yield the paths that a process runs with; a word with a variable in it may be any of that name.
+
+    ``paths``: those that are looked for, by the name of the file alone and in full.
+    """
+    for text in _texts(inquiry, pid):
+        for match in _WORD.finditer(text):
+            word = match[0].rstrip(":.")
+            known = paths.get(posixpath.basename(word))
+            if known is None:
+                continue
+            whole = word if word.startswith("/") else _shown(inquiry, pid, _resolved(pid, word))
+            if whole in paths:
+                yield whole
+            elif "$" in word:
+                yield known
+
+
+def _texts(inquiry: Inquiry, pid: int) -> Iterator[str]:
+    """What a process runs with; of Python, whose code can be read, only where that code does not tell all."""
+    argv = _argv(inquiry, pid)
+    stacks = inquiry.stacks(pid) if inquiry.has_stacks(pid) else ()
+    if stacks:
+        for stack in stacks:
+            sources = inquiry.sources(stack)
+            known = list(lock_sites.restarted(stack, sources))
+            if known or any("/asyncio/" in frame.file for frame in stack.frames):
+                yield from (*known, " ".join(argv))
+                yield from (text for file, text in _own_code(sources) if "/lib/python" not in file)
+        return
+    yield " ".join(argv)
+    yield from _scripts(inquiry, pid, argv)
+
+
+def _own_code(sources: Mapping[str, Source]) -> Iterator[tuple[str, str]]:
+    for file, source in sources.items():
+        yield file, source.text[:_SCRIPT].decode("utf-8", "replace")
+
+
+def _argv(inquiry: Inquiry, pid: int) -> tuple[str, ...]:
+    try:
+        return processes.parse_argv(inquiry.host.read(f"/proc/{pid}/cmdline", _SCRIPT))
+    except OSError:
+        return ()
+
+
+def _scripts(inquiry: Inquiry, pid: int, argv: tuple[str, ...]) -> Iterator[str]:
+    for place in (
+        f"/proc/{pid}/fd/{_BASH_SCRIPT}",
+        *(_resolved(pid, word) for word in argv[1 : 1 + _ARGUMENTS] if word and not word.startswith("-")),
+    ):
+        try:
+            about = inquiry.host.status(place)
+            if stat.S_ISREG(about.mode) and about.size <= _SCRIPT:
+                yield inquiry.host.read(place, _SCRIPT).decode("utf-8", "replace")
+        except (OSError, ValueError):
+            continue
+
+
+def _resolved(pid: int, word: str) -> str:
+    return f"/proc/{pid}/root{word}" if word.startswith("/") else f"/proc/{pid}/cwd/{word}"
+
+
+def _paths(inquiry: Inquiry, pid: int) -> Iterator[str]:
+    """Yield the files that exist among the words of what a process runs with."""
+    words = (match[0] for text in _texts(inquiry, pid) for match in _WORD.finditer(text))
+    for word in list(dict.fromkeys(words))[:_MOST_WORDS]:
+        path = _resolved(pid, word)
+        try:
+            if stat.S_ISREG(inquiry.host.status(path).mode):
+                yield path
+        except (OSError, ValueError):
+            continue
+
+
+def _shown(inquiry: Inquiry, pid: int, path: str) -> str:
+    """A path as the process itself would write it."""
+    base = f"/proc/{pid}/cwd"
+    if path.startswith(f"{base}/"):
+        try:
+            return inquiry.host.link(base) + path.removeprefix(base)
+        except OSError:
+            return path
+    return path.removeprefix(f"/proc/{pid}/root")
+
+
+def _is_soft(inquiry: Inquiry, path: str) -> bool:
+    """Whether a file has the name of a lock, and no more in it than a lock by existence has."""
+    try:
+        small = inquiry.host.status(path).size <= soft_locks.LIMIT
+    except OSError:
+        return False
+    return small and posixpath.basename(path).endswith((".lock", ".lck"))
+
+
+def _is_unread_python(inquiry: Inquiry, pid: int) -> bool:
+    """Whether it runs Python that did not sleep as a poller does: nothing but its command line is known."""
+    try:
+        runs = "python" in posixpath.basename(inquiry.host.link(f"/proc/{pid}/exe"))
+    except OSError:
+        return False
+    return runs and not (inquiry.has_stacks(pid) and inquiry.stacks(pid))
+
+
+def _is_copy(inquiry: Inquiry, pid: int) -> bool:
+    """Whether a process is a fork of its parent: the command line is the parent's, and says nothing of it."""
+    process = inquiry.process(pid)
+    return process is None or (process.ppid > 1 and _argv(inquiry, pid) == _argv(inquiry, process.ppid))
