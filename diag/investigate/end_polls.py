@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from diag.collectors import process as processes
 from diag.collectors.pyobjects import threads as thread_objects
+from diag.investigate import poll_looks
 from diag.investigate.lock_memory import LockMemory
 from diag.model.facts import Evidence
 from diag.model.graph import Hold, How, Resource
@@ -25,10 +26,6 @@ if TYPE_CHECKING:
     from diag.model.snapshot import SeenThread
     from diag.waits.lock_sites.watching import Watch
 
-LOOKS = 4
-"""Second looks at a thread that was not caught asleep between two of its own."""
-PAUSE = 0.02
-"""Seconds between them."""
 _KINDS = frozenset({"sleep", "thread", "poll", "select", "futex", "event", "condition", "pipe", "child"})
 """What a thread sleeps for that pauses: time itself, or something else with a time limit."""
 _MOST = 1000
@@ -51,30 +48,7 @@ def refine(inquiry: Inquiry, threads: Sequence[SeenThread]) -> list[SeenThread]:
 
 def again(inquiry: Inquiry, threads: Sequence[SeenThread]) -> tuple[SeenThread, ...]:
     """Look a second time: such a wait is stuck while the thread still looks for the end of the same ones."""
-    left = {_key(seen): seen for seen in threads if _is_poll(seen)}
-    stuck: set[tuple[int, int]] = set()
-    for turn in range(LOOKS):
-        if not left:
-            break
-        if turn:
-            inquiry.host.sleep(PAUSE)
-        fresh = inquiry.fresh_stacks({pid for pid, _ in left})
-        for pid, stacks in fresh.items():
-            for stack in stacks:
-                key = (pid, stack.tid or pid)
-                if key in left and _stays(inquiry, left[key], stack):
-                    stuck.add(key)
-                    del left[key]
-    return tuple(
-        replace(seen, wait=replace(seen.wait, stuck=_key(seen) in stuck))
-        if _is_poll(seen) and seen.wait
-        else seen
-        for seen in threads
-    )
-
-
-def _key(seen: SeenThread) -> tuple[int, int]:
-    return seen.process.pid, seen.thread.tid
+    return poll_looks.again(inquiry, threads, _is_poll, _stays)
 
 
 def _is_poll(seen: SeenThread) -> bool:

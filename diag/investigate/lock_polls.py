@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from diag.investigate import poll_looks
 from diag.model.graph import How
 from diag.waits.lock_sites import asking
 from diag.waits.lock_sites.places import is_stdlib
@@ -23,10 +24,6 @@ if TYPE_CHECKING:
     from diag.model.source import Source
     from diag.waits.thread_lock import Member
 
-LOOKS = 3
-"""Second looks at a thread that was not seen in its loop: it may be in a function that the loop calls."""
-PAUSE = 0.02
-"""Seconds between them."""
 _FEW = 3
 """Frames inside of the loop: the sleep, or the lock's own method."""
 
@@ -91,25 +88,7 @@ def mark(inquiry: Inquiry, members: Iterable[Member], waits: Mapping[int, Wait])
 
 def again(inquiry: Inquiry, threads: Sequence[SeenThread]) -> tuple[SeenThread, ...]:
     """Look a second time: such a wait is stuck while its thread is in the same loop."""
-    left = {(seen.process.pid, seen.thread.tid): seen for seen in threads if _is_poll(seen)}
-    stuck: set[tuple[int, int]] = set()
-    for turn in range(LOOKS):
-        if not left:
-            break
-        if turn:
-            inquiry.host.sleep(PAUSE)
-        for pid, stacks in inquiry.fresh_stacks({pid for pid, _ in left}).items():
-            for stack in stacks:
-                key = (pid, stack.tid or pid)
-                if key in left and _stays(inquiry, left[key], stack):
-                    stuck.add(key)
-                    del left[key]
-    return tuple(
-        replace(seen, wait=replace(seen.wait, stuck=(seen.process.pid, seen.thread.tid) in stuck))
-        if seen.wait and _is_poll(seen)
-        else seen
-        for seen in threads
-    )
+    return poll_looks.again(inquiry, threads, _is_poll, _stays)
 
 
 def _is_poll(seen: SeenThread) -> bool:
