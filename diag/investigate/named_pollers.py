@@ -57,7 +57,8 @@ def of(
     inquiry: Inquiry, graph: LockGraph, pids: Iterable[int], restless: Restless, blinds: frozenset[str]
 ) -> Iterator[Gap]:
     """Name those of the asked processes that run with the name of a file with somebody else's lock on it."""
-    near = {wait.waiter.pid for wait in graph.waits}
+    # Known waiters, and those who have the file open: unread_pollers tells of them.
+    near = {wait.waiter.pid for wait in graph.waits} | {item.pid for item in graph.descriptors}
     maybe = [pid for pid in pids if pid not in near and next(_texts(inquiry, pid), None)]
     for pid in restless(inquiry, maybe):
         own = {lock.pid for lock in graph.elsewhere if lock.depth == 0}
