@@ -313,6 +313,9 @@ class Host(Protocol):
     def files_below(self, directories: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
         """Files with these base names below ``directories``, as far as a bounded search comes."""
 
+    def mentions(self, words: Sequence[str]) -> tuple[int, ...]:
+        """Processes that may run with one of ``words``: it is on their command line, or they pause."""
+
     def unix_peer(self, pid: int, inode: int) -> int:
         """Inode of the other end of a UNIX socket in the network namespace of ``pid``; 0: it has none."""
 

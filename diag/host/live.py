@@ -173,6 +173,12 @@ class LiveHost:
 
         return bounded("directories", lambda: below(directories, names))
 
+    def mentions(self, words: Sequence[str]) -> tuple[int, ...]:
+        """Processes that may run with one of ``words``."""
+        from diag.host.mentions import mentions  # noqa: PLC0415 - loads only when used
+
+        return bounded("command lines", lambda: mentions(words))
+
     def unix_peer(self, pid: int, inode: int) -> int:
         """Inode of the other end of a UNIX socket; 0 when it has none."""
         from diag.host.sockdiag import unix_peer  # noqa: PLC0415 - loads only when used

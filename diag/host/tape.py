@@ -125,6 +125,10 @@ class TapedHost:
         """Files with these base names below ``directories``, as far as a bounded search comes."""
         return self._do(tuple[str, ...], "files_below", list(directories), list(names))
 
+    def mentions(self, words: Sequence[str]) -> tuple[int, ...]:
+        """Processes that may run with one of ``words``."""
+        return self._do(tuple[int, ...], "mentions", list(words))
+
     def unix_peer(self, pid: int, inode: int) -> int:
         """Inode of the other end of a UNIX socket; 0 when it has none."""
         return self._do(int, "unix_peer", pid, inode)

@@ -45,7 +45,7 @@ def gaps(inquiry: Inquiry, graph: LockGraph, restless: Restless, blinds: frozens
         return
     near = _near_holders(inquiry, graph)
     named: dict[int, str] = {}
-    for pid in processes.pids(inquiry.host):
+    for pid in _candidates(inquiry, wanted):
         if pid not in near and (word := next(_named(inquiry, pid, wanted), None)):
             named[pid] = word
     maybe = [pid for pid in named if not _is_copy(inquiry, pid) and not _is_unread_python(inquiry, pid)]
@@ -68,6 +68,14 @@ def of(
             if graph.adopt(path) or _is_soft(inquiry, path):
                 yield _gap(inquiry, (pid,), _shown(inquiry, pid, path), blinds)
                 break
+
+
+def _candidates(inquiry: Inquiry, wanted: Mapping[str, str]) -> tuple[int, ...]:
+    """Return who may run with one of the names: a cheap look at all, for each costs more."""
+    try:
+        return inquiry.host.mentions(sorted({posixpath.basename(path) for path in wanted}))
+    except OSError:
+        return processes.pids(inquiry.host)
 
 
 def _gap(inquiry: Inquiry, found: tuple[int, ...], path: str, blinds: frozenset[str]) -> Gap:

@@ -275,6 +275,11 @@ class CoreHost:
         """Search directories of the core's machine."""
         return self._host.files_below([self._elsewhere(one) for one in directories], names)
 
+    def mentions(self, words: Sequence[str]) -> tuple[int, ...]:
+        """A core has no other processes."""
+        del words
+        return ()
+
     def unix_peer(self, pid: int, inode: int) -> int:
         """No core holds sockets."""
         raise FileNotFoundError(errno.ENOENT, "not in the core", f"{pid}:{inode}")
