@@ -1,4 +1,4 @@
-"""What follows a crash line and belongs to it: its torn rest, registers, Python's own traceback.
+"""What follows a crash line and belongs to it: its torn rest, registers, what a runtime says of itself.
 
 A log's lines are handed over with what follows them where ``wanted`` asks for it.
 """
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from diag.collectors import log_line, python_dump
+from diag.collectors import log_wrapping, python_dump
 from diag.collectors.crash_format import HEX
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _REST = 400  # bytes in which the rest of a torn line is looked for
 _REGISTERS = 4096
+_SAYS = 1200
 _DUMP = 64 << 10
 _WRAPPED = 3  # lines over which a mail or a terminal spreads one
 
@@ -36,6 +37,11 @@ _IP = re.compile(
     rf"\bpc : (?:\[<)?({HEX})|\bUser PSW : {HEX} ({HEX})|\bepc ?: ({HEX})|\bera\s+[=:]? ?({HEX})"
 )
 _SP = re.compile(rf"(?<![a-z])sp : ({HEX})")
+# What runtimes write some lines below: the JVM's frame, what a C++ exception said.
+_SAID = {
+    "jvm": re.compile(r"# Problematic frame:\s*\n# (\S[^\n]{0,300})"),
+    "terminate": re.compile(r"^ {0,4}what\(\): +([^\n]{1,300})", re.MULTILINE),
+}
 _NO_ADDRESS = ("arm64", "s390", "riscv", "other-arch")
 
 
@@ -47,6 +53,8 @@ def wanted(line: bytes) -> int:
         return _DUMP
     if b"] trap " in line or b"] general protection" in line:
         return 0 if line.rstrip().endswith((b"]", b")")) else _REST
+    if b" at pc=0x" in line or b"terminate called after" in line:
+        return _SAYS
     if b"unhandled " in line or b"User process fault" in line or b"undefined instruction" in line:
         return _REGISTERS
     return 0
@@ -58,6 +66,9 @@ def complete(event: CrashEvent, text: str, after: str, parse: Parse) -> CrashEve
         threads, modules = python_dump.parse(after)
         more = (("extension_modules", modules),) if modules else ()
         return replace(event, threads=threads, details=(*event.details, *more))
+    if pattern := _SAID.get(event.form):
+        said = pattern.search(after[:_SAYS])
+        return replace(event, text=f"{event.text} {said[1].strip()}") if said else event
     if event.kind in _NO_ADDRESS:
         return _registers(event, after)
     if event.kind in {"truncated", "x86-segfault", "x86-trap"} and event.map_base is None:
@@ -103,4 +114,4 @@ def _registers(event: CrashEvent, after: str) -> CrashEvent:
 
 def unwrapped(after: str) -> str:
     """Take each line out of its container's wrapping."""
-    return "\n".join(log_line.unwrap(line) for line in after.split("\n"))
+    return "\n".join(log_wrapping.unwrap(line) for line in after.split("\n"))

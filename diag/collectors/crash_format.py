@@ -66,13 +66,17 @@ _NUMBERS = frozenset(
         "syscall",
     }
 )
+# A pattern may have a field in two forms, but a name for a group only once.
+_OTHERWISE = (("bare", "library"), ("bare_name", "program"), ("bare_exe", "exe"))
 _CONVERTED = _NUMBERS | {"signal", "cgroup"}
 _FIELDS = frozenset(CrashEvent.__struct_fields__)
 _HEXADECIMAL = re.compile(HEX)
 _TOKEN = re.compile(r"[<(]([0-9a-f]+)[>)]")  # the byte or word at ip
 _PROMPT = re.compile(r"^(?:[-#*]+>?\s+|//|[\s>`'\]]+)+")  # what people's messages put before a line
 # What may stand directly before a thread's name in a kernel line.
-_BEFORE_COMM = re.compile(r".*(?:\bkernel(?: - - -|(?:\[\d+\])?:)|\btraps:|\bMessage:|\])\s+", re.DOTALL)
+_BEFORE_COMM = re.compile(
+    r".*(?:\bkernel(?: - - -|(?:\[\d+\])?:)|\btraps:|\bMessage:|\]|^\S+\s+\|)\s+", re.DOTALL
+)
 
 
 class Format(NamedTuple):
@@ -125,6 +129,8 @@ def _fields(match: re.Match[str], form: Format) -> dict[str, Any]:
     for name in ("ip", "sp"):
         if name in fields and not _HEXADECIMAL.fullmatch(fields[name]):  # redacted by who posted it
             del fields[name]
+    if "status" in fields:  # a shell's: 128 and the number of the signal
+        fields["signal"] = int(fields.pop("status")) - 128
     if "signal_name" in fields:
         fields["signal"] = signal_number(fields.pop("signal_name"))
     if "program_bytes" in fields:  # audit prints names with blanks or quotes in hexadecimal
@@ -133,8 +139,9 @@ def _fields(match: re.Match[str], form: Format) -> dict[str, Any]:
         fields["uid"] = int(fields.pop("memory_uid"))
     if "syscall" in fields and (machine := _MACHINES.get(fields.get("arch", ""))):
         fields["syscall_name"] = syscalls.name_of(fields["syscall"], machine) or "?"
-    if "bare" in fields:
-        fields["library"] = fields.pop("bare")
+    for name, meant in _OTHERWISE:
+        if name in fields:
+            fields[meant] = fields.pop(name)
     if "code" in fields and (token := _TOKEN.search(fields["code"])):
         fields["fault_token"] = token[1]
     if error := fields.get("error_raw"):
@@ -167,13 +174,11 @@ def _comm(line: log_line.Line, end: int) -> str | None:
         return None
     if found := _BEFORE_COMM.match(before):
         before = before[found.end() :]
-    elif _has_host(line) and before[:1] == " " and before.count(" ") > 1:
+    elif log_line.has_host(line) and before[:1] == " " and before.count(" ") > 1:
         before = before.strip().partition(" ")[2]  # the host's name
-    name = _PROMPT.sub("", before)
+        # Who passed the line on: "host docker[2]: python[77]: segfault at ...".
+        before = re.sub(rf"^{re.escape(line.tag or '')}(?:\[\d+\])?: +", "", before)
+    name = _PROMPT.sub("", before.rpartition("`")[2])  # people quote so
     if len(name.encode()) > COMM:
         name = name.split()[-1]
-    return name.strip()[-COMM:] or None
-
-
-def _has_host(line: log_line.Line) -> bool:
-    return bool(line.log_time) and not line.uptime and not log_line.from_dmesg(line.log_time or "")
+    return name.strip().lstrip("'\"")[-COMM:] or None

@@ -14,6 +14,8 @@ from diag.collectors import (
     kernel_memory,
     kernel_other,
     log_line,
+    log_wrapping,
+    runtime_log,
     service_log,
     service_other,
     supervisor_log,
@@ -33,6 +35,7 @@ FORMATS: tuple[Format, ...] = (
     *system_log.FORMATS,
     *service_log.FORMATS,
     *service_other.FORMATS,
+    *runtime_log.FORMATS,
     *supervisor_log.FORMATS,
 )
 
@@ -53,7 +56,7 @@ def parse_line(text: str, at: LogLine, after: str = "") -> CrashEvent | None:
     ``after`` is what follows it in the log. ``time`` is left open: only the caller knows the log's
     year and zone (``timestamps.epoch``).
     """
-    text = log_line.unwrap(text)
+    text = log_wrapping.unwrap(text)
     found = _parse(text, at)
     if found is None or not after:
         return found

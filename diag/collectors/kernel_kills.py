@@ -10,8 +10,9 @@ from diag.model.crash import Role
 _BYTE = r"(?:<[0-9a-f]{2,8}>|\([0-9a-f]{2,8}\)|[0-9a-f]{8}|[0-9a-f]{2})"
 _BYTES = rf"{_BYTE}(?: +{_BYTE}){{3,}}"
 
-_COMM = r"comm=(?:\\?\"(?P<program>.+?)\\?\"|(?P<program_bytes>(?:[0-9A-F]{2})+))"
-_EXE = r"exe=(?:\\?\"(?P<exe>.+?)\\?\"|[0-9A-F]+)"
+# ausearch -i prints names without quotes, and signals and system calls by name.
+_COMM = r"comm=(?:\\?\"(?P<program>.+?)\\?\"|(?P<program_bytes>(?:[0-9A-F]{2})+)(?= )|(?P<bare_name>\S+))"
+_EXE = r"exe=(?:\\?\"(?P<exe>.+?)\\?\"|[0-9A-F]+(?= )|(?P<bare_exe>/\S+))"
 
 FORMATS = (
     # kernel/hung_task.c, kernel/watchdog.c, kernel/rcu/tree_stall.h.
@@ -34,7 +35,7 @@ FORMATS = (
         re.compile(
             r"INFO: task (?P<program>.{1,64}?):(?P<pid>\d+) (?:<\w+> )?(?:is )?blocked on an? "
             r"(?P<lock>[\w -]{1,60}?)(?: likely (?:last held|owned) by (?:<\w+> )?task "
-            r"(?P<owner>.{1,64}?):(?P<owner_pid>\d+)|, but the owner is not found)"
+            r"(?P<owner>.{1,64}):(?P<owner_pid>\d+)(?=[\s.]|$)|, but the owner is not found)"
         ),
     ),
     Format(
@@ -63,10 +64,10 @@ FORMATS = (
         "coredump",
         "audit-anom-abend",
         Role.REPORT,
-        ("ANOM_ABEND", "=1701 "),
+        (" sig=",),
         re.compile(
             rf"(?:\btype=(?:1701|ANOM_ABEND)|\bANOM_ABEND) .{{0,600}}?\bpid=(?P<pid>\d+) {_COMM}"
-            rf"(?: {_EXE})?(?: reason=\\?\"[^\"]*\")? sig=(?P<signal>\d+)"
+            rf"(?: {_EXE})?(?: reason=\\?\"[^\"]*\")? sig=(?P<signal>\d+|SIG[A-Z]+)"
         ),
     ),
     # kernel/auditsc.c, audit_seccomp(): sig=0 tells of a call that was only noted.
@@ -74,10 +75,11 @@ FORMATS = (
         "coredump",
         "audit-seccomp",
         Role.REPORT,
-        ("=1326 ", "SECCOMP "),
+        (" sig=",),
         re.compile(
             rf"(?:\btype=(?:1326|SECCOMP)|\bSECCOMP) .{{0,600}}?\bpid=(?P<pid>\d+) {_COMM}(?: {_EXE})? "
-            r"sig=(?P<signal>[1-9]\d*) arch=(?P<arch>[0-9a-f]+) syscall=(?P<syscall>\d+) compat=\d+ "
+            r"sig=(?P<signal>[1-9]\d*|SIG[A-Z]+) arch=(?P<arch>\w+) "
+            r"syscall=(?:(?P<syscall>\d+)|(?P<syscall_name>[a-z]\w*)) compat=\d+ "
             rf"ip=0x(?P<ip>{HEX})"
         ),
     ),
@@ -138,7 +140,8 @@ FORMATS = (
         Role.CONTEXT,
         ("backs suppressed",),
         re.compile(
-            r"\b(?:do_trap|show_signal|show_signal_msg|__ratelimit): (?P<suppressed>\d+) callbacks suppressed"
+            r"\b(?:do_trap|do_error_trap|do_general_protection|show_signal|show_signal_msg|arm64_show_signal|"
+            r"arm64_notify_segfault|report_user_fault|__ratelimit): (?P<suppressed>\d+) callbacks suppressed"
         ),
     ),
 )

@@ -22,6 +22,14 @@ _TRAP = (
 )
 _TRAPS = ("] trap ", "l protection", "] iret ex", " fault")
 _NO_ELLIPSIS = r"(?!.* (?:[re]?ip|sp):[0-9a-f]*\.\.)"  # prose about such lines
+_IP = rf"[re]?ip +(?P<ip>{HEX}|\(null\))"  # %p of old kernels pads a NULL with blanks
+_ERROR = rf"error (?P<error_raw>{HEX})"
+
+
+def _somewhere(field: str) -> str:
+    """Match a field where it is, if it is whole: somebody left others out, or changed their order."""
+    return rf"(?=(?:(?:(?!segfault at).)*? {field}(?=[\s`'\"]))?)"
+
 
 FORMATS = (
     Format(
@@ -30,8 +38,8 @@ FORMATS = (
         Role.CRASH,
         ("segfault at",),
         re.compile(
-            rf"\[(?P<pid>\d+)\]: segfault at (?P<address>{HEX}) [re]?ip (?P<ip>{HEX}|\(null\)) "
-            rf"(?:\(rpc (?P<rpc>{HEX})\) )?[re]?sp (?P<sp>{HEX}) error (?P<error_raw>{HEX})"
+            rf"\[(?P<pid>\d+)\]: segfault at (?P<address>{HEX}) {_IP} "
+            rf"(?:\(rpc (?P<rpc>{HEX})\) )?[re]?sp (?P<sp>{HEX}) {_ERROR}"
             rf"(?:{MAP})?{_CPU}{_END}"
         ),
         fixed={"signal": 11},
@@ -54,9 +62,9 @@ FORMATS = (
         "x86-trap",
         "bad-frame",
         Role.CRASH,
-        ("] bad frame in ",),
+        (" bad frame in ",),
         re.compile(
-            rf"\[(?P<pid>\d+)\] bad frame in (?P<call>\w+) frame:(?P<address>{HEX}) "
+            rf"\[(?P<pid>\d+)\]:? bad frame in (?P<call>\w+) frame:(?P<address>{HEX}) "
             rf"ip:(?P<ip>{HEX}) sp:(?P<sp>{HEX}) orax:{HEX}(?:{MAP})?"
         ),
         fixed={"trap": "bad frame"},
@@ -92,13 +100,35 @@ FORMATS = (
         Role.CRASH,
         ("segfault at",),
         re.compile(
-            rf"\[(?P<pid>\d+)\]: segfault at(?: (?P<address>{HEX})(?=\s))?"
-            rf"(?: [re]?ip (?P<ip>{HEX}|\(null\))(?=\s))?(?: [re]?sp (?P<sp>{HEX})(?=\s))?"
-            rf"(?: \.\.\.)?(?: error (?P<error_raw>{HEX})(?=\s))?(?:{MAP})?"
-            r"(?: likely on CPU (?P<cpu>\d+)(?=\s))?"
+            rf"\[(?P<pid>\d+)\]: +segfault at(?: (?P<address>{HEX})(?=\s))?"
+            rf"{_somewhere(_IP)}{_somewhere(rf'[re]?sp (?P<sp>{HEX})')}{_somewhere(_ERROR)}"
+            rf"(?=(?:(?:(?!segfault at).)*?{MAP})?){_somewhere(r'likely on CPU (?P<cpu>[0-9]+)')}"
         ),
         fixed={"signal": 11},
         comm=True,
+    ),
+    # Its brackets were lost on the way, so where the name ends and the number begins is, too.
+    Format(
+        "truncated",
+        "segfault",
+        Role.CRASH,
+        ("segfault at",),
+        re.compile(
+            rf"(?<=\w): segfault at (?P<address>{HEX}) {_IP} [re]?sp (?P<sp>{HEX}) {_ERROR}{MAP}{_CPU}{_END}"
+        ),
+        fixed={"signal": 11},
+    ),
+    # One line that stands for several: its numbers were left out.
+    Format(
+        "truncated",
+        "segfault",
+        Role.CONTEXT,
+        ("segfault at",),
+        re.compile(
+            rf"\[\.\.\.\]: segfault at .*? {_ERROR} in .* likely on CPU (?P<cpu>\d+)"
+            r"(?: \(core (?P<core>\d+))?"
+        ),
+        fixed={"signal": 11},
     ),
     Format(
         "truncated",
@@ -118,10 +148,17 @@ FORMATS = (
         "truncated",
         "rest",
         Role.CONTEXT,
-        ("]  in ", "y on CPU ", ".so[", "r 14 in ", "r 15 in ", "n fault in "),
+        ("]  in ", "y on CPU ", ".so[", "r 14 in ", "r 15 in ", " fault"),
         re.compile(
             rf"(?:^|(?<=\] )|(?<=^'))\s*(?:sp (?P<sp>{HEX}) )?(?:error (?P<error_raw>{HEX}))?"
             rf"(?:level \d translation fault)?(?:{MAP.replace(' in', ' ?in', 1)}){_CPU}"
         ),
+    ),
+    Format(
+        "truncated",
+        "rest",
+        Role.CONTEXT,
+        ("y on CPU ", "r 14 in ", "r 15 in "),
+        re.compile(rf"^[\s`'\"]*(?:{_IP} \.\.\. )?{_ERROR} in \S+(?: \.\.\.)?{_CPU}(?=$|[\s`'\",])"),
     ),
 )

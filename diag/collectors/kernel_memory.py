@@ -50,7 +50,7 @@ FORMATS = (
         "oom",
         "vm",
         Role.CRASH,
-        ("VM: killing ",),
+        ("illing process ",),
         re.compile(r"VM: killing process (?P<program>.{1,15})$"),
         fixed={"signal": 9, "cgroup": False},
         anywhere=False,
@@ -62,7 +62,7 @@ FORMATS = (
         ("-kill",),
         re.compile(
             r"oom-kill:constraint=(?P<constraint>\w+),.*,task=(?P<program>.{1,64}),pid=(?P<pid>\d+),"
-            r"uid=(?P<uid>\d+)"
+            r"uid=(?P<uid>-?\d+)"
         ),
         fixed={"signal": 9},
     ),

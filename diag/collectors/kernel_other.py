@@ -35,6 +35,16 @@ FORMATS = (
         ),
         comm=True,
     ),
+    # arch/arm64/kernel/traps.c, do_undefinstr(), until 4.18.
+    Format(
+        "arm64",
+        "undefined",
+        Role.CRASH,
+        (": undefined instruction: pc=",),
+        re.compile(rf"\[(?P<pid>\d+)\]: undefined instruction: pc=(?:0x)?(?P<ip>{HEX})"),
+        fixed={"signal": 4, "fault": "undefined instruction"},
+        comm=True,
+    ),
     # arch/powerpc/kernel/traps.c, show_signal_msg().
     Format(
         "ppc",
@@ -116,7 +126,7 @@ FORMATS = (
         "other-arch",
         "arm32-undef",
         Role.CRASH,
-        ("): undefined instruction: pc=",),
+        (": undefined instruction: pc=",),
         re.compile(rf" \((?P<pid>\d+)\): undefined instruction: pc=(?P<ip>{HEX})"),
         fixed={"signal": 4},
         comm=True,

@@ -5,18 +5,18 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-import msgspec
-
 from diag.collectors import timestamps
 
 # [123.456789], [ 6499.925132 ], [119.156884@1]: seconds since boot.
 _UPTIME = re.compile(r"\[\s*(\d+\.\d{3,6})\s?(?:@\d+)?\]")
-_CONTAINER = re.compile(r"\S+ (?:stdout|stderr) [FP] ")  # CRI: time, stream, whole or part
-_KMSG = re.compile(r"(\d{1,3}),\d+,(\d+),[^,;]+(?:,[^;]*)?;")  # /dev/kmsg: priority, number, microseconds
 _RING = re.compile(r"<(\d{1,3})>\[\s*\d+\.\d")
 _FACILITY = 8  # priorities below it are the kernel's own
-_DMESG_ISO = re.compile(r",\d{6}[-+]\d\d:\d\d$")  # dmesg --time-format iso
-_KERNEL = re.compile(r"\bkernel(?:\[\d+\])?:|\bkernel - - -")
+# What neither a host nor a writer follows: dmesg --time-format iso, and container runtimes' time stamps.
+_ALONE = re.compile(r",\d{6}[-+]\d\d:\d\d$|\.\d{9}Z$")
+_LEVELS = "emerg|alert|crit|err|warn|notice|info|debug"
+_DECODED = re.compile(rf"([a-z]+\d?) *:(?:{_LEVELS}) *: ")  # dmesg --decode: facility, level
+_KERNEL = re.compile(r"\bkernel(?:\[\d+\])?:|\bkernel - (?:\S+ )?(?:-|\[)")
+_RFC5424 = re.compile(r"<\d{1,3}>1 \S+ \S+ (\S+) ")
 _TAG = re.compile(r"\s(?:\S+ )??([^\s:\[\]]+)(?:\[\d+\])?: ")
 # Where a message may begin: behind a closed bracket, a colon or a bar, and blanks.
 _BREAK = re.compile(r"(?:[\]:|]\s+|^(?:[-/>]+\s?)?|^\d\d:\d\d:\d\d\s+)$")
@@ -62,29 +62,9 @@ def begins_message(line: Line, begin: int) -> bool:
     return bool(_BREAK.search(line.text[:begin]))
 
 
-def from_dmesg(log_time: str) -> bool:
-    """Whether dmesg wrote this time stamp: neither a host nor a writer follows it."""
-    return bool(_DMESG_ISO.search(log_time))
-
-
-def unwrap(text: str) -> str:
-    """Take a line out of its wrapping: Docker's json-file, a CRI prefix, a record of /dev/kmsg."""
-    if text.startswith('{"'):
-        try:
-            record = msgspec.json.decode(text.encode())
-        except (msgspec.DecodeError, UnicodeEncodeError):
-            return text
-        inner = next((record[key] for key in ("log", "MESSAGE", "message") if key in record), None)
-        if not isinstance(inner, str):
-            return text
-        time = record.get("time")
-        return f"{time} {inner.rstrip()}" if isinstance(time, str) else inner.rstrip()
-    if match := _KMSG.match(text):
-        clock = int(match[2])
-        return f"<{match[1]}>[{clock // 1_000_000:5}.{clock % 1_000_000:06}] {text[match.end() :]}"
-    if match := _CONTAINER.match(text):
-        return text[: match.end()].split(" ", 1)[0] + " " + text[match.end() :]
-    return text
+def has_host(line: Line) -> bool:
+    """Whether a host's name follows the time stamp, as loggers write it."""
+    return bool(line.log_time) and not line.uptime and not _ALONE.search(line.log_time or "")
 
 
 def _tag(text: str, stamp: timestamps.Stamp | None) -> str | None:
@@ -92,11 +72,14 @@ def _tag(text: str, stamp: timestamps.Stamp | None) -> str | None:
 
     What programs write to /dev/kmsg has a facility of its own, which the kernel sees to (printk.c).
     """
-    if (ring := _RING.match(text)) and int(ring[1]) >= _FACILITY:
+    decoded = _DECODED.match(text)
+    if ((ring := _RING.match(text)) and int(ring[1]) >= _FACILITY) or (decoded and decoded[1] != "kern"):
         return "a program through /dev/kmsg"
-    if _KERNEL.search(text, 0, 400):
+    if decoded or _KERNEL.search(text, 0, 400):
         return "kernel"
-    if stamp is None or from_dmesg(stamp.text):
+    if named := _RFC5424.match(text):
+        return named[1]
+    if stamp is None or _ALONE.search(stamp.text):
         return None
     match = _TAG.match(text, stamp.end)
     return match[1] if match else None

@@ -53,7 +53,7 @@ FORMATS = (
         "app",
         "gunicorn",
         Role.REPORT,
-        ("terminated ",),
+        ("erminate",),
         re.compile(rf"Worker with pid (?P<pid>\d+) was terminated due to {_SIGNAL}"),
     ),
     Format(
@@ -124,7 +124,7 @@ FORMATS = (
         "app",
         "other",
         Role.REPORT,
-        ("terminated ", "TerminatedWorkerError: "),
+        ("erminate",),
         re.compile(
             r"(?:BrokenProcessPool: A process in the process pool was terminated abruptly|"
             r"TerminatedWorkerError: A worker process managed by the executor was unexpectedly)"
@@ -146,7 +146,7 @@ FORMATS = (
         "app",
         "glibc",
         Role.REPORT,
-        ("(): ", "ee or c", "rrupted "),
+        ("(): ", "orrupt"),
         re.compile(
             r"(?P<error_text>(?:free|malloc|realloc|calloc|malloc_consolidate|munmap_chunk|"
             r"tcache_\w+)\(\): [a-z][a-z_> -]{1,80}(?:\([a-z !]{1,40}\))?(?: [a-z]{1,20}){0,6}(?: \d)?|"
@@ -163,8 +163,19 @@ FORMATS = (
         ("d ***",),
         # debug/fortify_fail.c: smashed stacks, and overflows that _FORTIFY_SOURCE notices.
         re.compile(
-            r"\*\*\* (?:stack smashing|buffer overflow) detected \*\*\*: (?:(?P<command>.+?) )?terminated"
+            r"\*\*\* (?:(?:stack smashing|buffer overflow) detected \*\*\*: (?:(?P<command>.+?) )?terminated|"
+            r"(?P<error_text>invalid %N\$ use|%n in writable segments?) detected \*\*\*)"
         ),
+        fixed={"signal": 6},
+        anywhere=False,
+    ),
+    # sysdeps/posix/libc_fatal.c and assert/assert.c since 2.35; for a processor too old it only exits.
+    Format(
+        "app",
+        "glibc",
+        Role.REPORT,
+        ("al glibc error: ",),
+        re.compile(r"Fatal glibc error: (?!CPU )(?P<error_text>\S.{1,300}?)\s*$"),
         fixed={"signal": 6},
         anywhere=False,
     ),

@@ -1,4 +1,4 @@
-"""What other servers, shells and test runners write when a child of theirs dies."""
+"""What other servers, supervisors, shells and test runners write when a child of theirs dies."""
 
 from __future__ import annotations
 
@@ -32,24 +32,57 @@ FORMATS = (
         rf"\[pool (?P<pool>[^\]]+)\] child (?P<pid>\d+) exited on {_SIGNAL}",
     ),
     _report("other", "xited on signal ", rf"WARNING: process (?P<pid>\d+) exited on {_SIGNAL}"),
-    _report("postgres", "terminated ", rf"server process \(PID (?P<pid>\d+)\) was terminated by {_SIGNAL}"),
+    _report("postgres", "erminate", rf"server process \(PID (?P<pid>\d+)\) was terminated by {_SIGNAL}"),
     _report(
-        "supervisord", "terminated ",
+        "supervisord", "erminate",
         r"exited: (?P<program>\S+) \(terminated by (?P<signal>SIG[A-Z]+\d?)",
     ),
     _report(
         "oracle", "ORA-24550: ",
         rf"ORA-24550: signal received: \[si_signo=(?P<signal>\d+)\].*?\[si_addr=0x(?P<address>{HEX})\]",
     ),
+    # Upstart (init/job_process.c), Dovecot (master/service-process.c), Postfix (master/master_spawn.c),
+    # HAProxy (src/mworker.c), Unicorn, PM2 (lib/God.js).
+    _report(
+        "upstart", "killed by",
+        r"(?P<unit>[\w@./-]{1,255}) (?:\(\S+\) )?(?:main|(?:pre|post)-st(?:art|op)) process "
+        r"\((?P<pid>\d+)\) killed by (?P<signal>[A-Z]{3,6}) signal",
+    ),
+    _report(
+        "dovecot", "d with signal ",
+        rf"service\((?P<service>[\w-]+)\): child (?P<pid>\d+) killed with {_SIGNAL}",
+    ),
+    _report(
+        "postfix", "killed by", rf"warning: process (?P<exe>/\S+) pid (?P<pid>\d+) killed by {_SIGNAL}"
+    ),
+    _report(
+        "haproxy", "xited with code 1",
+        r"[Cc]urrent (?:worker|program) (?:'\S+' |#\d+ )?\((?P<pid>\d+)\) exited with code "
+        r"(?P<status>1[34]\d) \([A-Z]",
+    ),
+    _report(
+        "unicorn", "Process::Status: pid ",
+        r"reaped #<Process::Status: pid (?P<pid>\d+) (?P<signal>SIG[A-Z]+)\b",
+    ),
+    _report(
+        "pm2", "via signal [",
+        r"App \[(?P<unit>[^\]]{1,255})\] .{0,80}?exited with code \[\d+\] "
+        r"via signal \[(?P<signal>SIG[A-Z]+)\]",
+    ),
+    # docker compose: 128 and the number of the signal. 137 and 143 are also how it stops containers itself.
+    _message(
+        "container", "xited with code 1",
+        r"(?P<unit>[\w.-]{1,255}) exited with code (?P<status>13[1-69]|159)$",
+    ),
     # Shells: bash with a job or script, zsh and fish, a bare message.
     _report("shell", "gmentation ", rf"\bline \d+:?\s+(?P<pid>\d+) {_WORDS}\b"),
     _report("shell", "Aborted ", rf"\bline \d+:?\s+(?P<pid>\d+) {_WORDS}\b"),
-    _report("shell", "Bus error", rf"\bline \d+:?\s+(?P<pid>\d+) {_WORDS}\b"),
+    _report("shell", "us error", rf"\bline \d+:?\s+(?P<pid>\d+) {_WORDS}\b"),
     _report("shell", "gmentation ", rf"^\s+(?P<pid>\d+) {_WORDS}\s+\(core dumped\)"),
     _report("shell", "gmentation ", r"^\[\d+\]\s+(?P<pid>\d+) segmentation fault\b", signal=11),
     _report("shell", "gmentation ", r"^\w*sh: segmentation fault  ?(?:\(core dumped\) )?", signal=11),
     _report(
-        "shell", "terminated ",
+        "shell", "erminate",
         r"^(?:fish: Job \d+, )?'.+' terminated by signal (?P<signal>(?:SIG)?[A-Z]+\d?)\b",
     ),
     _message("other", "Aborted ", r"(?:unable to execute command: )?(?P<signal>Aborted) \(core dumped\)$"),
@@ -67,9 +100,13 @@ FORMATS = (
     _report("other", "*** SIG", r"\*\*\* (?P<signal>SIG[A-Z]+) received at time=\d+ on cpu (?P<cpu>\d+)"),
     _report("other", "; exit=-", r"is dead; exit=-(?P<signal>\d+); pid=(?P<pid>\d+)"),
     _report("other", "killed by", r"TBROK: Test killed by (?P<signal>SIG[A-Z]+)!"),
-    _message("other", "tance of '", "terminate called after throwing an instance of '", signal=6),
+    _message(
+        "terminate", "erminate",
+        r"terminate called (?:after throwing an instance of '(?P<exception>[^']{1,255})'|"
+        r"(?P<error_text>without an active exception|recursively)\s*$)", signal=6,
+    ),
     _report("other", "!!! Segfault", "!!!!!!! Segfault encountered !!!!!!!", signal=11),
-    _report("other", "Unexpected bus error", "ERROR: Unexpected bus error encountered in worker", signal=7),
+    _report("other", "us error", "ERROR: Unexpected bus error encountered in worker", signal=7),
     # Assertions of CPython's own debug checks and of C libraries.
     _report(
         "other", "Assertion ",

@@ -56,6 +56,15 @@ FORMATS = (
         ),
         anywhere=False,
     ),
+    # src/core/crash-handler.c: the service manager itself.
+    Format(
+        "systemd",
+        "manager",
+        Role.REPORT,
+        ("Caught <",),
+        re.compile(r"systemd\[(?P<pid>\d+)\]: Caught <(?P<signal>[A-Z]+)>, "),
+        fixed={"program": "systemd"},
+    ),
     Format(
         "coredump",
         "started",

@@ -15,9 +15,17 @@ from diag.host.base import fixed_zone
 if TYPE_CHECKING:
     from datetime import tzinfo
 
-_NAMES = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-_MONTHS = {name: number for number, name in enumerate(_NAMES, start=1)}
-_CLOCK = r"(?P<hour>\d\d):(?P<minute>\d\d):(?P<second>\d\d)(?:[.,](?P<fraction>\d{1,9}))?"
+# English first, then as de, fr, es, it, pt, nl, ru and the Nordic languages shorten them: dmesg -T and
+# journalctl print them in the language of who ran them. None of them is two months.
+_NAMES = (
+    "jan janv ene gen янв", "feb févr fev фев", "mar mars mär mrt мар", "apr avr abr avril апр",
+    "may mai mei mag maj мая", "jun juin giu июн", "jul juil lug июл", "aug août aou ago авг",
+    "sep sept set сен", "oct okt ott out окт", "nov ноя", "dec déc dez dic des дек",
+)  # fmt: skip
+_MONTHS = {name: number for number, names in enumerate(_NAMES, start=1) for name in names.split()}
+_MONTH = r"(?P<month>[^\W\d]{3,5})\.?"
+_MINUTES = r":(?P<minute>\d\d):(?P<second>\d\d)(?:[.,](?P<fraction>\d{1,9}))?"
+_CLOCK = rf"(?P<hour>\d\d){_MINUTES}"
 _ZONE = r"(?:\s?(?P<zone>Z|UTC|GMT|[+-]\d\d:?\d\d))?"
 _DAY = r"(?P<day>\d{1,2})"
 # \S+: weekdays and months come in the language of who ran dmesg -T.
@@ -25,16 +33,18 @@ _FORMS = tuple(
     re.compile(form)
     for form in (
         rf"(?P<year>\d{{4}})[-/](?P<month>\d\d)[-/](?P<day>\d\d)[T ]{_CLOCK}{_ZONE}",
-        rf"(?P<day>\d\d)-(?P<month>[A-Za-z]{{3}})-(?P<year>\d{{4}}) {_CLOCK}",
+        rf"(?P<day>\d\d)[- ](?P<month>[A-Za-z]{{3}})[- ](?P<year>\d{{4}}) {_CLOCK}",
         rf"(?P<day>\d\d)/(?P<month>[A-Za-z]{{3}})/(?P<year>\d{{4}}):{_CLOCK}{_ZONE}",
-        rf"(?:[^\W\d]+\.? )?(?P<month>[A-Za-z]{{3}}) +{_DAY} {_CLOCK} (?P<year>\d{{4}})\b",
+        rf"(?:[^\W\d]+\.? )?{_MONTH} +{_DAY} {_CLOCK} (?P<year>\d{{4}})\b",
+        # MariaDB pads hours with blanks.
+        rf"(?P<year>\d{{4}})-(?P<month>\d\d)-(?P<day>\d\d)  (?P<hour>\d){_MINUTES}",
         rf"(?:[^\W\d]+\.? )?(?P<month>\d{{1,2}})月 +{_DAY} {_CLOCK} (?P<year>\d{{4}})\b",
-        rf"(?<![A-Za-z])(?P<month>[A-Za-z]{{3}}) +{_DAY} {_CLOCK}",
+        rf"(?<!\w){_MONTH} +{_DAY} (?:(?P<year>\d{{4}}) )?{_CLOCK}",
         rf"(?<=\[)(?P<month>[A-Za-z]{{3}}) ?{_DAY} (?P<hour>\d\d):(?P<minute>\d\d)(?=\])",
-        r"(?<![\d.])(?P<epoch>1\d{9}\.\d{6})(?![\d.])",
+        r"(?<![\d.])(?P<epoch>1\d{9}\.(?:\d{6}|\d{3}(?=:\d)))(?![\d.])",  # short-unix, audit
     )
 )
-_USUAL = (_FORMS[0], _FORMS[3], _FORMS[5])
+_USUAL = (_FORMS[0], _FORMS[3], _FORMS[6])
 _ANY = re.compile(r"\d\d:\d\d|1\d{9}\.")  # each form has one of them: the kernel's own lines have neither
 _OPENING = re.compile(r"(?:<\d{1,3}>(?:\d )?)?\[?")  # a syslog priority, a bracket
 _FAR = 7_258_118_400  # 2200: what claims to be later is no time stamp

@@ -25,6 +25,7 @@ _BEFORE, _AFTER = 2.0, 15.0
 """Seconds in which a parent reports a death: clocks differ a little; celery looks every 5 s."""
 _CROWD = 50  # crashes before and after a report that may be its own: a storm must not take quadratic time
 _TICK = 5.0  # seconds after which a parent notices a death
+_UNITS = frozenset({"supervisord"})  # what they call a program is the name of a service
 _TRACEBACK = 50  # lines of one, at most
 _TORN = 20  # lines within which the rest of a torn line is looked for
 
@@ -210,7 +211,9 @@ def _may_be(crash: CrashEvent, death: list[CrashEvent], taken: list[CrashEvent])
     if {event.form for event in taken} & {event.form for event in death}:
         return False  # its parent told of it already
     same = any(event.pid is not None and event.pid == crash.pid for event in death)
-    names = [event.program for event in death if event.program]
+    if not same and any(event.form in fault.CAUGHT for event in death):
+        return False
+    names = [event.program for event in death if event.program and event.form not in _UNITS]
     if names and not same and not any(_alike(name, crash.program) for name in names):
         return False
     times = [event.time for event in death if event.time is not None]

@@ -34,6 +34,10 @@ NAMES = {
     31: "SIGSYS",
 }
 
+CAUGHT = frozenset({"go", "jvm", "mysqld", "ruby", "samba", "uwsgi-segv"})
+"""Forms of reports whose writer has caught the signal of its own death: the kernel prints no line then
+(unhandled_signal() of kernel/signal.c)."""
+
 # x86-64 without five-level page tables: the main thread's stack begins at most 16 GiB (its random
 # offset) below 0x7ffffffff000; mappings, threads' stacks among them, lie below that and a gap
 # (mmap_base() of arch/x86/mm/mmap.c).

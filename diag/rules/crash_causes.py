@@ -44,7 +44,8 @@ _REFERENCES = re.compile(
 )
 _HEAP = re.compile(
     r"^(?:\w*free|\w*alloc\w*|munmap_chunk|malloc_consolidate|tcache_\w+)\(\): |"
-    r"^double free or corruption|^corrupted (?:size|double-linked)"
+    r"^double free or corruption|^corrupted (?:size|double-linked)|"
+    r"^malloc assertion failure|^malloc\.c:\d"
 )
 
 
@@ -90,9 +91,9 @@ def null(group: CrashGroup) -> bool:
 def heap(group: CrashGroup) -> bool:
     """The allocator found its own data destroyed, or crashed on it."""
     return crash_victims.in_allocator(group) or any(
-        _HEAP.search(str(event.detail("error_text") or ""))
+        _HEAP.search(str(event.detail("file" if event.form == "other" else "error_text") or ""))
         for event in (*group.events, *group.reports)
-        if event.role is Role.REPORT and event.form == "glibc"
+        if event.role is Role.REPORT and event.form in {"glibc", "other"}
     )
 
 

@@ -81,10 +81,14 @@ def _summary(faces: tuple[CrashGroup, ...]) -> str:
             f"{name} was killed by SIGKILL, {causes.times(group)}: no crash of its own; "
             "somebody or the kernel killed it, and no out-of-memory line was found for it"
         )
+    unseen = "no kernel line of it was found in the logs that were read"
+    if sample.form in fault.CAUGHT:
+        unseen = "it caught the signal itself, so the kernel says nothing of it"
+    elif number == 6:
+        unseen = "it ended itself, of which the kernel says nothing"
     died = f"died of {fault.NAMES.get(number, f'signal {number}')}" if number else "died"
     return (
-        f"{name} {died}, {causes.times(group)}{causes.python_at(group)}; "
-        "no kernel line of it was found in the logs that were read"
+        f"{name} {died}, {causes.times(group)}{causes.python_at(group)}; {unseen}"
     )
 
 
@@ -111,8 +115,12 @@ def _next(group: CrashGroup) -> tuple[str, ...]:
             "In the code: the address was wild or freed: look for objects used after they were closed, "
             "arrays overrun, and libraries that two threads use at once.",
         )
+    if group.sample.form in fault.CAUGHT:
+        return (*known.words(group), f"Now: read what it wrote below this line: its stack. And {core}.")
+    if fault.signal(group.sample) == 6:
+        return (*known.words(group), f"Now: read what it wrote just before: why it gave up. And {core}.")
     return (
         *known.words(group),
-        f"Now: name the kernel's log too (diag segfaults /var/log/messages THIS-LOG), and {core}. uWSGI and "
-        "faulthandler catch the signal themselves: then the kernel writes no line at all.",
+        f"Now: name the kernel's log too (diag segfaults /var/log/messages THIS-LOG), and {core}. Who "
+        "catches the signal, as faulthandler does, leaves no line of the kernel's.",
     )

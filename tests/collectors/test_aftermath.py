@@ -160,3 +160,14 @@ def test_what_follows_takes_no_quadratic_time(part: str) -> None:
         begin = time.process_time()
         parse_line(line, AT, after)
         assert time.process_time() - begin < 2
+
+
+def test_the_frame_of_a_dying_jvm_and_the_words_of_an_exception_come_with_it() -> None:
+    jvm = "#  SIGSEGV (0xb) at pc=0x00007f24ea928fc8, pid=70, tid=71"
+    after = "#\n# JRE version: 17\n# Problematic frame:\n# C  [libx.so+0x7c330]  work+0x60\n#\n"
+    event = parse_line(jvm, AT, after)
+    assert event is not None
+    assert event.text.endswith("C  [libx.so+0x7c330]  work+0x60")
+    event = parse_line("terminate called after throwing an instance of 'E'", AT, "  what():  no such table\n")
+    assert event is not None
+    assert event.text.endswith("no such table")

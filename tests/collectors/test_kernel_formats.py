@@ -35,6 +35,15 @@ HEADS = {
     "busybox": "Nov 26 06:27:50 web-01 kern.info kernel: [  123.456789] ",
     "OpenWrt": "Thu Nov 26 06:27:50 2026 kern.info kernel: [  123.456789] ",
     "with a pid": "2026-11-26T06:27:50+00:00 web-01 kern.info kernel[0]: ",
+    "dmesg -x iso": "kern  :warn  : 2026-11-26T06:27:50,123456+00:00 ",
+    "dmesg -T in French": "[jeu. nov. 26 06:27:50 2026] ",
+    "RFC 5424 with data": '<6>1 2026-11-26T06:27:50.123456+00:00 web-01 kernel - - [meta id="1"] ',
+    "with a year": "Nov 26 2026 06:27:50 web-01 kernel: ",
+    "docker logs -t": "2026-11-26T06:27:50.123456789Z ",
+    "docker compose": "log-1  | [  123.456789] ",
+    "kubectl --prefix": "[pod/log-x/log] [  123.456789] ",
+    "grep": "/var/log/messages-20261126:Nov 26 06:27:50 web-01 kernel: ",
+    "journal export": "MESSAGE=",
     "CRI": "2026-11-26T06:27:50.123456789Z stdout F [  123.456789] ",
 }
 MAP = "libx.so.1[7f0000001000+2000]"
@@ -53,6 +62,14 @@ MESSAGES: dict[str, dict[str, Any]] = {
         "kind": "x86-segfault", "ip": "00007f0000001010",
     },
     "python[77]: segfault at 000001b8 eip 08048010 esp bf000000 error 4": {"kind": "x86-segfault"},
+    # %p of kernels before 2.6.39 pads a NULL with blanks.
+    "python[77]: segfault at 0 ip           (null) sp 00007f0000f00000 error 14 in app[401000+1000]": {
+        "kind": "x86-segfault", "ip": "0", "sp": "00007f0000f00000", "error": 20,
+    },
+    "python[77] bad frame in rt_sigreturn frame:7f0 ip:401146 sp:7f8 orax:ffffffffffffffff in app[401000+1000]": {
+        "program": "python", "trap": "bad frame", "library": "app",
+    },
+    "python[77]: bad frame in rt_sigreturn frame:7f0 ip:401146 sp:7f8 orax:ffffffffffffffff": {"pid": 77},
     f"traps: python[77] trap divide error {TRAP}": {"program": "python", "trap": "trap divide error"},
     f"traps: python[77] trap stack segment {TRAP}": {"program": "python", "library": "app"},
     f"traps: python[77] trap of a later kernel {TRAP}": {"program": "python", "library": "app"},
@@ -77,6 +94,9 @@ MESSAGES: dict[str, dict[str, Any]] = {
     f"in {MAP}": {"kind": "arm64", "esr": "0000000092000006", "library": "libx.so.1"},
     f"python[77]: unhandled exception: unknown or unrecoverable error in {MAP}": {
         "kind": "arm64", "program": "python", "fault": "unknown or unrecoverable error",
+    },
+    "python[77]: undefined instruction: pc=0000007f80001010": {
+        "kind": "arm64", "program": "python", "signal": 4, "ip": "0000007f80001010",
     },
     "python[77]: unhandled signal 11 code 0x1 at 0x0000000000000008 in libx.so[1234,3fa0a70000+100000]": {
         "kind": "riscv", "address": "0000000000000008", "map_offset": "1234",
@@ -105,6 +125,8 @@ MESSAGES: dict[str, dict[str, Any]] = {
     f"Out of memory (oom_kill_allocating_task): Killed process 500 (python) {RSS}": {"kind": "oom"},
     "oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),cpuset=/,mems_allowed=0,oom_memcg=/a,task_memcg=/a,"
     "task=python,pid=500,uid=0": {"kind": "oom", "program": "python", "pid": 500},
+    "oom-kill:constraint=CONSTRAINT_NONE,nodemask=(null),cpuset=/,mems_allowed=0,global_oom,task_memcg=/,"
+    "task=app,pid=500,uid=-2": {"program": "app", "uid": -2},
     "VM: killing process python": {"kind": "oom", "program": "python"},
     "MCE: Killing python:500 due to hardware memory corruption fault at 7f0000": {
         "program": "python", "pid": 500, "signal": 7, "address": "7f0000",
@@ -122,12 +144,22 @@ MESSAGES: dict[str, dict[str, Any]] = {
     "INFO: task python:500 <reader> blocked on an rw-semaphore likely owned by task nginx:501 <writer>": {
         "program": "python", "lock": "rw-semaphore", "owner": "nginx",
     },
+    "INFO: task python:500 is blocked on a mutex likely owned by task kworker/4:1:501.": {
+        "owner": "kworker/4:1", "owner_pid": 501,
+    },
     # kernel/auditsc.c; names with blanks are printed in hexadecimal.
     f'audit: type=1701 {AUDIT} comm="app" exe="/opt/x" sig=6 res=1': {"program": "app", "signal": 6, "pid": 2767},
     f'audit: type=1701 {AUDIT} comm=57656220436F6E74656E74 exe="/opt/x" sig=11 res=1': {"program": "Web Content"},
     f'audit: type=1701 {AUDIT} comm="app" reason="memory violation" sig=11': {"program": "app", "signal": 11},
     f'audit: type=1326 {AUDIT} comm="app" exe="/usr/bin/app" sig=31 arch=c000003e syscall=56 compat=0 '
     "ip=0x7f1 code=0x80000000": {"program": "app", "signal": 31, "syscall": 56},
+    # ausearch -i.
+    "type=ANOM_ABEND msg=audit(11/26/2026 06:27:50.114:3319) : auid=unset uid=web gid=web ses=unset pid=2767 "
+    "comm=app exe=/usr/bin/app sig=SIGSEGV res=yes": {"program": "app", "signal": 11, "exe": "/usr/bin/app"},
+    "type=SECCOMP msg=audit(11/26/2026 06:27:50.114:3319) : auid=unset uid=web ses=unset pid=2767 comm=app "
+    "exe=/usr/bin/app sig=SIGSYS arch=x86_64 syscall=ptrace compat=0 ip=0x7f1 code=kill_process": {
+        "program": "app", "signal": 31, "syscall_name": "ptrace",
+    },
 }  # fmt: skip
 
 
@@ -182,3 +214,62 @@ def test_the_rest_of_a_torn_line_has_a_needle_of_its_own(rest: str) -> None:
     assert event is not None
     assert (event.form, event.role.value) == ("rest", "context")
     assert event.map_base
+
+
+@pytest.mark.parametrize(
+    ("text", "fields"),
+    [
+        # Somebody left numbers out, changed their order, or lost the brackets.
+        (
+            "app[77]: segfault at 1b8 ... error 4 in libx.so.1",
+            {"program": "app", "pid": 77, "address": "1b8", "error": 4, "ip": None},
+        ),
+        (
+            "Nov 26 06:27:50 app[77]:  segfault at ffff in libx.so[...+188000] error 5 likely on CPU 10 (core 20)",
+            {"program": "app", "pid": 77, "address": "ffff", "error": 5, "cpu": 10, "library": None},
+        ),
+        (
+            "kernel: 24234.453256 app9077: segfault at 0 ip (null) sp 7ffb7d843488 error 14 in app[400000+2bc000]",
+            {"program": None, "pid": None, "sp": "7ffb7d843488", "error": 20, "library": "app"},
+        ),
+        ("it says `app[77]: segfault at 28 ... error 4 in app`.", {"program": "app", "error": 4}),
+    ],
+)
+def test_what_is_left_of_a_line_is_read_wherever_it_stands(text: str, fields: dict[str, Any]) -> None:
+    event = parse_line(text, AT)
+    assert event is not None
+    told = {field: getattr(event, field) for field in event.__struct_fields__} | dict(event.details)
+    assert {name: told.get(name) for name in fields} == fields
+    assert (event.kind, event.role.value) == ("truncated", "crash")
+
+
+@pytest.mark.parametrize(
+    ("text", "fields"),
+    [
+        ("error 4 in app ... likely on CPU 8 (core 16, socket 0)", {"error": 4, "cpu": 8}),
+        ("`ip 000070dfc7a90b00 ... error 15 in libx.so.6[290b00,...]`, that is", {"ip": "000070dfc7a90b00"}),
+        (
+            "app[...]: segfault at <any> ip ...15d58 sp ... error 4 in libx.so[415d58,...] likely on CPU 6",
+            {"cpu": 6},
+        ),
+    ],
+)
+def test_pieces_of_lines_are_read_and_count_for_no_crash(text: str, fields: dict[str, Any]) -> None:
+    event = parse_line(text, AT)
+    assert event is not None
+    told = {field: getattr(event, field) for field in event.__struct_fields__} | dict(event.details)
+    assert {name: told.get(name) for name in fields} == fields
+    assert event.role.value == "context"
+
+
+@pytest.mark.parametrize("head", ["user  :info  : [  123.456789] ", "<14>[  123.456789] "])
+def test_what_a_program_wrote_to_kmsg_is_no_word_of_the_kernel(head: str) -> None:
+    event = parse_line(head + "app[77]: segfault at 0 ip 0 sp 0 error 4", AT)
+    assert event is not None
+    assert event.tag == "a program through /dev/kmsg"
+
+
+def test_who_passed_a_line_on_is_not_its_program() -> None:
+    event = parse_line("Nov 26 06:27:50 web-01 relay[5]: app[77]: segfault at 0 ip 0 sp 0 error 4", AT)
+    assert event is not None
+    assert (event.program, event.tag) == ("app", "relay")

@@ -48,6 +48,20 @@ def test_each_kernel_line_has_one_report_of_a_form() -> None:
     assert sum(len(group.reports) for group in found) == 1
 
 
+def test_what_supervisord_calls_a_program_is_no_threads_name() -> None:
+    stamp = celery(START + 1).partition(": ")[0].lstrip("[")
+    (group,) = groups(segfault(START), f"{stamp} INFO exited: web (terminated by SIGSEGV; not expected)")
+    assert (group.count, [event.form for event in group.reports]) == (1, ["supervisord"])
+
+
+def test_who_caught_the_signal_tells_of_another_death_than_the_kernel() -> None:
+    stamp = celery(START + 1).partition(": ")[0].lstrip("[")
+    found = groups(
+        segfault(START), f"{stamp} [signal SIGSEGV: segmentation violation code=0x1 addr=0x8 pc=0x5]"
+    )
+    assert sorted(group.count for group in found) == [1, 1]
+
+
 def test_several_reports_of_one_death_count_once() -> None:
     lost = celery(START).replace("Process 'Worker-1' pid:500 exited with 'signal 11 (SIGSEGV)'", "")
     (group,) = groups(
