@@ -25,6 +25,7 @@ FORMATS = (
         Role.REPORT,
         ("prematurely",),
         re.compile(
+            r"(?:Task (?P<task>[\w.:-]{1,255})\[[\w-]{1,64}\] raised unexpected: )?"
             r"(?:WorkerLostError(?:\(['\"]|: )|\w: )Worker exited prematurely: "
             rf"{_SIGNAL}(?: \(\w+\))?(?: Job: (?P<job>\d+))?"
         ),

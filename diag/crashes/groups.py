@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import tzinfo
 
-_BEFORE, _AFTER = 2.0, 15.0
+BEFORE, AFTER = 2.0, 15.0
 """Seconds in which a parent reports a death: clocks differ a little; celery looks every 5 s."""
 _CROWD = 50  # crashes before and after a report that may be its own: a storm must not take quadratic time
 _TICK = 5.0  # seconds after which a parent notices a death
@@ -178,8 +178,8 @@ def _join(
         if when := min((event.time for event in death if event.time is not None), default=None):
             open_ones = untold.setdefault(death[0].form, list(dated))
             here = bisect_left(open_ones, (when, -1))
-            first = max(here - _CROWD, bisect_left(open_ones, (when - _AFTER, -1)))
-            last = min(here + _CROWD, bisect_left(open_ones, (when + _BEFORE, -1)))
+            first = max(here - _CROWD, bisect_left(open_ones, (when - AFTER, -1)))
+            last = min(here + _CROWD, bisect_left(open_ones, (when + BEFORE, -1)))
             near |= {place for _, place in open_ones[first:last]}
         else:  # lines that somebody put into one file without their time
             files = {event.at.file for event in death}
@@ -221,7 +221,7 @@ def _may_be(crash: CrashEvent, death: list[CrashEvent], taken: list[CrashEvent])
         return same or crash.at.file == death[0].at.file
     if crash.time is None or not times:
         return same
-    return -_BEFORE <= min(times) - crash.time <= _AFTER
+    return -BEFORE <= min(times) - crash.time <= AFTER
 
 
 def _alike(name: str, comm: str | None) -> bool:

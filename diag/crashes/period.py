@@ -25,12 +25,12 @@ def period(times: Sequence[float], zone: tzinfo | None = timezone.utc, jitter: f
     None says that the times are no wall clock's. ``jitter`` is how late a time may be noted, in seconds:
     celery looks for its dead every 5 s.
     """
-    beats = _distinct(times)
+    beats = distinct(times)
     if len(beats) < 3:
         return None
     gaps = [later - earlier for earlier, later in pairwise(beats)]
     step = median(gaps)
-    named = None if zone is None else _calendar([beat + _offset(zone, beat) for beat in beats], step)
+    named = None if zone is None else _calendar([beat + utc_offset(zone, beat) for beat in beats], step)
     return named or _regular(gaps, step, jitter)
 
 
@@ -88,7 +88,7 @@ def interval(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
-def _distinct(times: Sequence[float]) -> list[float]:
+def distinct(times: Sequence[float]) -> list[float]:
     """Take crashes within a few seconds of each other for one beat: several workers, one cause."""
     beats: list[float] = []
     for time in sorted(times):
@@ -97,7 +97,7 @@ def _distinct(times: Sequence[float]) -> list[float]:
     return beats
 
 
-def _offset(zone: tzinfo, at: float) -> float:
+def utc_offset(zone: tzinfo, at: float) -> float:
     """The zone's distance from UTC at that time, in seconds: a daily job keeps its hour over summer time."""
     offset = datetime.fromtimestamp(at, zone).utcoffset()
     return offset.total_seconds() if offset else 0.0

@@ -97,6 +97,7 @@ def look(
     log_sources.soon(host, _files(sources))
     # The search of compressed logs has begun: what makes something of its results loads meanwhile.
     from diag.crashes.book import Book  # noqa: PLC0415
+    from diag.crashes.clocks import align  # noqa: PLC0415
     from diag.crashes.groups import group  # noqa: PLC0415
     from diag.investigate import changes, crash_code, siblings  # noqa: PLC0415
 
@@ -117,12 +118,14 @@ def look(
         raise DiagError(f"{gaps[0].source}: {gaps[0].reason}", hint=gaps[0].hint)
     if book.left_out:
         gaps.append(_too_many(book))
-    events, groups = _asked(book.events, group(book.events, host.info.zone, book.left_out), wanted)
+    told, moved = align(book.events, host.info.zone)
+    gaps.extend(_other_clock(file, seconds) for file, seconds in moved.items())
+    events, groups = _asked(told, group(told, host.info.zone, book.left_out), wanted)
     if len(groups) > MOST:
         gaps.append(_too_many_kinds(groups[MOST:]))
         groups = groups[:MOST]
-    groups = changes.beginnings(host, book.events, groups, _files(sources))
-    groups = crash_code.name(host, book.events, groups, places, tell, named_from)
+    groups = changes.beginnings(host, told, groups, _files(sources))
+    groups = crash_code.name(host, told, groups, places, tell, named_from)
     living = siblings.look(host, groups, pause=pause, tell=tell) or Snapshot()
     cores = core_files.collect(host) if groups else ()
     return replace(living, crashes=events, crash_groups=groups, core_files=cores, gaps=(*gaps, *living.gaps))
@@ -198,6 +201,18 @@ def _hint(host: Host, name: str, error: OSError) -> str:
     if isinstance(error, TimeoutError):
         return "what came in time was searched; narrow it with --since, or name fewer files"
     return "copy the log elsewhere and name the copy"
+
+
+def _other_clock(file: str, seconds: int) -> Gap:
+    hours, minutes = divmod(abs(seconds) // 60, 60)
+    side = "behind" if seconds > 0 else "ahead of"
+    return Gap(
+        source=file,
+        hides="the time zone of its time stamps",
+        reason=f"nearly all of its deaths are {hours} h {minutes:02d} min {side} the kernel's lines: they "
+        "were moved by that much, as of another time zone",
+        hint="TZ= names the zone of logs that do not tell it",
+    )
 
 
 def _too_many(book: Book) -> Gap:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from shlex import quote
 from typing import TYPE_CHECKING
 
@@ -170,13 +171,22 @@ def program(group: CrashGroup) -> str:
 
 
 def times(group: CrashGroup) -> str:
-    """Say how often, and on what rhythm: `` 7 times, hourly at minute 0``."""
+    """Say how often, on what rhythm and in which task: ``7 times, hourly at minute 0, in task a.b``."""
     often = "once" if group.count == 1 else f"{group.count} times"
-    rhythm = f", {group.period}" if group.period else ""
+    rhythm = (f", {group.period}" if group.period else "") + in_task(group)
     if group.began is None or group.first is None:
         return f"{often}{rhythm}"
     minutes = max(1, round((group.first - group.began.time) / 60))
     return f"{often}{rhythm}, first {minutes} min after {group.began.what}"
+
+
+def in_task(group: CrashGroup) -> str:
+    """Name the task that was lost most often, where celery tells: ``, in task a.b (7 of 9)``."""
+    told = Counter(task for event in (*group.events, *group.reports) if (task := event.detail("task")))
+    if not told:
+        return ""
+    ((task, count),) = told.most_common(1)
+    return f", in task {task}" + (f" ({count} of {told.total()})" if count < told.total() else "")
 
 
 def python_at(group: CrashGroup) -> str:

@@ -53,7 +53,7 @@ def _finding(group: CrashGroup) -> Finding:
     return Finding(
         code=CODE,
         slug=SLUG,
-        summary=f"{causes.program(group)} crashes{place} again and again: {told}",
+        summary=f"{causes.program(group)} crashes{place} again and again: {told}{causes.in_task(group)}",
         severity=Severity.WARNING,
         confidence=Confidence.POSSIBLE if causes.forged(group) else Confidence.CERTAIN,
         culprit=causes.culprit(group),

@@ -25,6 +25,19 @@ def test_a_crash_in_the_client_outside_of_the_main_thread_is_likely_a_shared_con
     assert "exited with 'signal 11 (SIGSEGV)'" in found.evidence[-1].text
 
 
+def test_the_task_that_was_lost_is_named() -> None:
+    def lost(at: float, task: str) -> str:
+        head = celery(at).partition("] ")[0]
+        said = "WorkerLostError('Worker exited prematurely: signal 11 (SIGSEGV).')"
+        return f"{head}] Task {task}[6d3b-{int(at)}] raised unexpected: {said}"
+
+    lines = [segfault(START + 4000 * n, tid=n + 10, tail=MYSQL) for n in range(3)]
+    told = [lost(START + 4000 * n + 3, "alarms.tasks.resolve" if n else "other.task") for n in range(3)]
+    assert ", in task alarms.tasks.resolve (2 of 3)" in finding(shared_connection, *lines, *told).summary
+    assert ", in task other.task:" in finding(shared_connection, lines[0], told[0]).summary
+    assert ", in task" not in finding(shared_connection, *lines).summary
+
+
 @pytest.mark.parametrize(
     "library",
     ["libmariadb.so.3", "libmysqlclient_r.so.16.0.0", "_mysql.cpython-311-x86_64-linux-gnu.so", "_mysql.so",
