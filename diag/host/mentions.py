@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 _LINE = 64 << 10
 _PAUSES = frozenset(
@@ -19,10 +20,21 @@ def mentions(words: Sequence[str]) -> tuple[int, ...]:
     """Return the processes with one of ``words`` on their command line, and those that pause, in order.
 
     In one step, and raw: a command line is redacted where it leaves the host, and here none does.
+    Left out is this process with its parents (a shell, ssh, sudo, watch): they run with the words of our own
+    command line, and wait for us.
     """
     wanted = [word.encode("utf-8", "surrogateescape") for word in words]
-    pids = sorted(int(name) for name in os.listdir("/proc") if name.isdigit())
-    return tuple(pid for pid in pids if _mentions(pid, wanted))
+    pids = {int(name) for name in os.listdir("/proc") if name.isdigit()}.difference(_ourselves())
+    return tuple(pid for pid in sorted(pids) if _mentions(pid, wanted))
+
+
+def _ourselves() -> Iterator[int]:
+    pid = os.getpid()
+    while pid > 1:
+        yield pid
+        status = _read(f"/proc/{pid}/status", _LINE)
+        parent = re.search(rb"^PPid:\t(\d+)", status, re.MULTILINE)
+        pid = int(parent[1]) if parent else 0
 
 
 def _mentions(pid: int, wanted: Sequence[bytes]) -> bool:

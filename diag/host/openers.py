@@ -23,8 +23,13 @@ if TYPE_CHECKING:
 
 PATIENCE = 15.0
 """Seconds the whole pass may take (0.4 s for 100,000 descriptors, measured on 2 cores)."""
-WORKER_SHARE = 128
+WORTH_A_WORKER = 128
 """Processes worth another worker: below that, fork(2) costs more than it saves."""
+SHARE = 32
+"""Processes a worker looks at before it takes the next share."""
+MOST_SHARES = 4096
+"""Shares whose numbers a pipe holds (64 KiB, pipe(7))."""
+_TICKET = struct.Struct("I")
 
 _AT_STATX_DONT_SYNC = 0x4000  # answer from the cache: never ask a FUSE daemon or an NFS server
 _STATX_INO = 0x100
@@ -41,32 +46,44 @@ def openers(files: Collection[FileId], skip: int, meanwhile: Callable[[], object
     ``meanwhile`` is called once while they run.
     """
     pids = sorted(int(name) for name in os.listdir("/proc") if name.isdigit() and int(name) != skip)
-    count = max(1, min(os.cpu_count() or 1, len(pids) // WORKER_SHARE))
-    shares = [pids[start::count] for start in range(count)]
-    answers = _in_workers(shares, files, meanwhile)
-    denied = sorted(pid for answer in answers for pid in answer.denied)
+    size = max(SHARE, len(pids) // MOST_SHARES)
+    shares = [pids[start : start + size] for start in range(0, len(pids), size)]
+    workers = max(1, min(os.cpu_count() or 1, len(pids) // WORTH_A_WORKER))
+    answers = _in_workers(workers, shares, files, meanwhile)
+    late = set(range(len(shares))).difference(*(answer.taken for answer in answers))
+    denied = [pid for answer in answers for pid in answer.openers.denied]
+    denied += [pid for number in late for pid in shares[number]]
     found = sorted(
-        (item for answer in answers for item in answer.found), key=lambda item: (item.pid, item.fd)
+        (item for answer in answers for item in answer.openers.found), key=lambda item: (item.pid, item.fd)
     )
-    return Openers(found=tuple(found), denied=tuple(denied))
+    return Openers(found=tuple(found), denied=tuple(sorted(denied)))
+
+
+class _Answer(msgspec.Struct, frozen=True):
+    """What one worker has seen."""
+
+    taken: tuple[int, ...]  # numbers of the shares it looked at
+    openers: Openers
 
 
 def _in_workers(
-    shares: Sequence[list[int]], files: Collection[FileId], meanwhile: Callable[[], object]
-) -> list[Openers]:
-    """Scan each share in a process of its own; one that is late is ended, its share denied."""
-    answers: list[Openers] = []
+    workers: int, shares: Sequence[Sequence[int]], files: Collection[FileId], meanwhile: Callable[[], object]
+) -> list[_Answer]:
+    """Look at all shares in processes of their own; one that is late is ended, and what it took is lost."""
+    answers: list[_Answer] = []
     deadline = time.monotonic() + PATIENCE
+    tickets = _tickets(len(shares))
     with selectors.DefaultSelector() as selector:
-        for share in shares:
-            pid, pipe = _start(share, files)
-            selector.register(pipe, selectors.EVENT_READ, (pid, share, bytearray()))
+        for _ in range(workers):
+            pid, pipe = _start(tickets, shares, files)
+            selector.register(pipe, selectors.EVENT_READ, (pid, bytearray()))
+        os.close(tickets)
         meanwhile()
         while selector.get_map():
             ready = selector.select(max(0.0, deadline - time.monotonic()))
             late = [] if ready else list(selector.get_map().values())
             for key in [key for key, _ in ready] or late:
-                pid, share, text = key.data
+                pid, text = key.data
                 piece = b"" if late else os.read(key.fd, 1 << 16)
                 text += piece
                 if piece:
@@ -76,19 +93,30 @@ def _in_workers(
                 if late:
                     os.kill(pid, signal.SIGKILL)
                 os.waitpid(pid, 0)
-                complete = bytes(text) if not late else b""
-                answers.append(_decode(complete) or Openers(found=(), denied=tuple(share)))
+                if not late and (answer := _decode(bytes(text))):
+                    answers.append(answer)
     return answers
 
 
-def _decode(data: bytes) -> Openers | None:
+def _tickets(count: int) -> int:
+    """Make a pipe that holds the numbers of all shares: each worker takes the next when it is done.
+
+    One that has a core for itself so takes more than one that shares its core with us.
+    """
+    reader, writer = os.pipe()
+    os.write(writer, b"".join(map(_TICKET.pack, range(count))))
+    os.close(writer)
+    return reader
+
+
+def _decode(data: bytes) -> _Answer | None:
     try:
-        return msgspec.msgpack.decode(data, type=Openers)
+        return msgspec.msgpack.decode(data, type=_Answer)
     except msgspec.DecodeError:  # the worker was ended half-way
         return None
 
 
-def _start(share: list[int], files: Collection[FileId]) -> tuple[int, int]:
+def _start(tickets: int, shares: Sequence[Sequence[int]], files: Collection[FileId]) -> tuple[int, int]:
     """Fork one worker; return its pid and the pipe that will carry its answer."""
     reader, writer = os.pipe()
     pid = os.fork()
@@ -96,14 +124,26 @@ def _start(share: list[int], files: Collection[FileId]) -> tuple[int, int]:
         os.close(writer)
         return pid, reader
     try:  # the child: nothing of the parent's may run at its exit
-        data = msgspec.msgpack.encode(scan(share, files))
+        data = msgspec.msgpack.encode(_work(tickets, shares, files))
         while data:
             data = data[os.write(writer, data) :]
     finally:
         os._exit(0)
 
 
-def scan(pids: Sequence[int], files: Collection[FileId]) -> Openers:
+def _work(tickets: int, shares: Sequence[Sequence[int]], files: Collection[FileId]) -> _Answer:
+    taken: list[int] = []
+
+    def pids() -> Iterator[int]:
+        while ticket := os.read(tickets, _TICKET.size):  # whole: fs/pipe.c keeps a lock meanwhile
+            taken.extend(_TICKET.unpack(ticket))
+            yield from shares[taken[-1]]
+
+    openers = scan(pids(), files)
+    return _Answer(taken=tuple(taken), openers=openers)
+
+
+def scan(pids: Iterable[int], files: Collection[FileId]) -> Openers:
     """Look at every descriptor of ``pids``, in this process."""
     found: list[OpenFd] = []
     denied: list[int] = []

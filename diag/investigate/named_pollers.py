@@ -43,12 +43,19 @@ def gaps(inquiry: Inquiry, graph: LockGraph, restless: Restless, blinds: frozens
     wanted = {posixpath.basename(path): path for path in paths} | {path: path for path in paths}
     if not wanted:
         return
+    named = {
+        pid: word
+        for pid in _candidates(inquiry, wanted)
+        if (word := next(_named(inquiry, pid, wanted), None))
+    }
+    if not named:
+        return
     near = _near_holders(inquiry, graph)
-    named: dict[int, str] = {}
-    for pid in _candidates(inquiry, wanted):
-        if pid not in near and (word := next(_named(inquiry, pid, wanted), None)):
-            named[pid] = word
-    maybe = [pid for pid in named if not _is_copy(inquiry, pid) and not _is_unread_python(inquiry, pid)]
+    maybe = [
+        pid
+        for pid in named
+        if pid not in near and not _is_copy(inquiry, pid) and not _is_unread_python(inquiry, pid)
+    ]
     if found := restless(inquiry, maybe):
         yield _gap(inquiry, found, named[found[0]], blinds)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
 import sys
 
 from diag.host.mentions import mentions
@@ -21,3 +23,16 @@ def test_who_has_the_word_on_its_command_line_and_who_pauses() -> None:
         found = mentions(["app.lock"])
         assert {named.pid, pauses.pid} <= set(found)
         assert other.pid not in found
+
+
+def test_the_shell_that_started_us_is_not_among_them() -> None:
+    """``ssh host 'diag locks /run/app.lock'``: the shell has our words, and waits for us."""
+    script = "import os; from diag.host.mentions import mentions; print(os.getppid(), mentions(['app.lock']))"
+    with started([sys.executable, "-c", WAIT, "/run/app.lock"]) as (named, _):
+        wait_for_call(named.pid, "pause")
+        shell = ["sh", "-c", f'{sys.executable} -c "$1" /run/app.lock; true', "sh", script]
+        said = subprocess.run(shell, capture_output=True, text=True, check=True).stdout
+    parent, _, found = said.partition(" ")
+    pids = set(map(int, re.findall(r"\d+", found)))
+    assert named.pid in pids
+    assert int(parent) not in pids
