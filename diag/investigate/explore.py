@@ -19,6 +19,7 @@ from diag.investigate import (
     sqlite_waits,
     starved,
     suspects,
+    task_polls,
     tasks,
     unread_pollers,
 )
@@ -55,7 +56,8 @@ def explore(
     say(f"looking at {len(start)} processes")
     whole = graph is not None
     graph = graph or _file_locks(inquiry, start)
-    first = implicated.look(inquiry, graph, start, most=len(start) + implicated.MOST)
+    behind = _behind_tasks(graph, start)
+    first = implicated.look(inquiry, graph, (*start, *behind), most=len(start) + implicated.MOST)
     pids = {seen.process.pid for seen in first}
     seen_tasks, first = tasks.look(inquiry, first)
     if not whole:
@@ -94,6 +96,12 @@ def explore(
     )
 
 
+def _behind_tasks(graph: LockGraph, start: Sequence[int]) -> set[int]:
+    """Who holds what tasks wait for: their threads wait for something else."""
+    waits = [wait for wait in graph.waits if wait.waiter.task_id and wait.waiter.pid in start]
+    return {hold.holder.pid for wait in waits for hold in wait.holds if not hold.passive}
+
+
 def _hides_holder(graph: LockGraph) -> bool:
     """Whether a thread is stuck for a file lock, and nobody that can be seen has it."""
     return any(wait.stuck and not wait.holds for wait in graph.waits)
@@ -129,6 +137,8 @@ def _file_locks(inquiry: Inquiry, start: Sequence[int]) -> LockGraph:
     for stack in _sleeping(inquiry, threads):
         if wait := pollers.link_elsewhere(inquiry, graph, stack):
             graph.waits.append(wait)
+    looping = [pid for pid in start if suspects.runs_loop(inquiry, pid)]
+    graph.waits.extend(task_polls.elsewhere(inquiry, graph, looping))
     for pid in sorted({thread.pid for thread in threads if _may_poll(thread)}):
         sqlite_waits.adopt(inquiry, graph, pid)
     sqlite_waits.add(inquiry, graph)

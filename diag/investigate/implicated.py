@@ -73,7 +73,7 @@ def _describe(inquiry: Inquiry, graph: LockGraph, pids: list[int]) -> Iterable[S
     for pid in pids:
         tids = [thread.tid for thread in inquiry.threads(pid)]
         stacks.update(_by_thread(inquiry.stacks(pid), tids))
-    locks = {(wait.waiter.pid, wait.waiter.tid or wait.waiter.pid): wait for wait in graph.waits}
+    locks = _of_threads(graph.waits)
     seen = [
         SeenThread(process=scene.process, thread=scene.thread, stack=scene.stack, wait=link(scene))
         for scene in around.scenes(stacks, locks)
@@ -142,7 +142,7 @@ def judge(
     graph: LockGraph, threads: Iterable[SeenThread], before: Sample, after: Sample
 ) -> tuple[SeenThread, ...]:
     """Mark each thread as moving or still, and each of its waits as stuck or not."""
-    locks = {(wait.waiter.pid, wait.waiter.tid or wait.waiter.pid): wait for wait in graph.waits}
+    locks = _of_threads(graph.waits)
     found = []
     for seen in threads:
         key = (seen.process.pid, seen.thread.tid)
@@ -201,8 +201,14 @@ def _thread(sample: Sample, pid: int, tid: int) -> Thread | None:
     return next((thread for thread in sample.get(pid, ()) if thread.tid == tid), None)
 
 
+def _of_threads(waits: Iterable[Wait]) -> dict[tuple[int, int], Wait]:
+    """The waits of threads, by pid and tid: what a task waits for does not keep its thread."""
+    alone = (wait for wait in waits if not wait.waiter.task_id)
+    return {(wait.waiter.pid, wait.waiter.tid or wait.waiter.pid): wait for wait in alone}
+
+
 def other_waits(graph: LockGraph, threads: Iterable[SeenThread]) -> tuple[Wait, ...]:
     """The waits of the threads that are none of the file locks already in the graph."""
-    known = {(wait.waiter.pid, wait.waiter.tid) for wait in graph.waits}
+    known = {(wait.waiter.pid, wait.waiter.tid) for wait in graph.waits if not wait.waiter.task_id}
     waits = (seen.wait for seen in threads)
     return tuple(wait for wait in waits if wait and (wait.waiter.pid, wait.waiter.tid) not in known)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from diag.collectors.pyobjects import PyObjects
     from diag.host import Host
     from diag.investigate.databases import Databases
+    from diag.investigate.suspended import All
     from diag.model.facts import Process, Stack, Thread, Where
     from diag.model.source import Source
 
@@ -40,6 +41,7 @@ class Inquiry:
         self._stacks: dict[int, tuple[Stack, ...]] = {}
         self._sources: dict[tuple[int, str], Source | None] = {}
         self._objects: dict[int, PyObjects | None] = {}
+        self.suspended: dict[int, All] = {}  # tasks and greenlets, filled by ``suspended.look``
 
     def process(self, pid: int) -> Process | None:
         """One process; None when it is gone."""
@@ -131,6 +133,11 @@ class Inquiry:
             found = PyObjects.attach(self.host, process) if process else None
             self._objects[pid] = found if isinstance(found, PyObjects) else None
         return self._objects[pid]
+
+    def tells_tasks(self, pid: int) -> bool:
+        """Whether all that the event loop of a process does in turn was read."""
+        seen = self.suspended.get(pid)
+        return seen is not None and bool(seen.found) and not seen.calls
 
     def forked_from(self, process: Process) -> Actor | None:
         """The parent whose memory a process was copied from, where something else than /proc proves it."""

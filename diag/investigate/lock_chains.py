@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from diag.investigate import implicated, lock_lines, pollers, second_sample, starved
+from diag.investigate import implicated, lock_lines, pollers, second_sample, starved, suspects, task_polls
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from diag.investigate.inquiry import Inquiry
     from diag.investigate.lock_graph import LockGraph
@@ -51,8 +51,15 @@ def follow_holders(inquiry: Inquiry, graph: LockGraph, waits: Sequence[Wait]) ->
         for stack in (stack for pid in sorted(new) for stack in inquiry.stacks(pid)):
             if wait := pollers.link_elsewhere(inquiry, graph, stack):
                 graph.waits.append(wait)
+        graph.waits.extend(task_polls.elsewhere(inquiry, graph, _loops(inquiry, graph, new)))
         waits = [wait for wait in graph.waits if wait.waiter.pid in new]
     return along
+
+
+def _loops(inquiry: Inquiry, graph: LockGraph, pids: Iterable[int]) -> list[int]:
+    """Those of the processes that run an event loop, no task of which is known to poll."""
+    known = {wait.waiter.pid for wait in graph.waits if wait.waiter.task_id}
+    return [pid for pid in sorted(pids) if pid not in known and suspects.runs_loop(inquiry, pid)]
 
 
 def _add_lines(inquiry: Inquiry, graph: LockGraph, along: set[int]) -> None:

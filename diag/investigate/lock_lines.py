@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from diag.investigate import lock_objects
+from diag.investigate import lock_objects, suspended
 from diag.model.facts import Evidence
 from diag.model.graph import Handler, Hold, How
 from diag.model.source import Sure
 from diag.waits import lock_sites
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from diag.investigate.inquiry import Inquiry
     from diag.investigate.lock_graph import LockGraph
-    from diag.model.facts import Stack
+    from diag.model.facts import Stack, Where
     from diag.model.graph import Actor, Wait
     from diag.model.source import Ask, Retaken, Site
 
@@ -29,16 +29,23 @@ MOST_UNWAITED = 8
 def describe_wait(inquiry: Inquiry, wait: Wait) -> Wait:
     """Say which line of the waiting thread asked, and whether the same thread took the lock before."""
     waiter = wait.waiter
-    stack = inquiry.stack(waiter.pid, waiter.tid) if waiter.tid else None
+    stack = suspended.stack_of(inquiry, waiter)
     if stack is None:
         return wait
+    if waiter.task_id:
+        stack = suspended.entered(stack)
     sources = inquiry.sources(stack)
     kernel = wait.how is not How.POLLING  # it is asleep in the call: who asked is the only question
     again = lock_sites.retaken(stack, sources, wait.resource.path, blocked=kernel)
     ask = again.ask if again else lock_sites.asking(stack, sources, blocked=kernel)
     doing = lock_sites.doing(stack, sources)
     where = ask.where if ask else doing.where if doing else None
-    actor = inquiry.actor(waiter.pid, waiter.tid, where)
+    actor = replace(
+        inquiry.actor(waiter.pid, waiter.tid, where),
+        task=waiter.task,
+        task_id=waiter.task_id,
+        task_kind=waiter.task_kind,
+    )
     if again and not wait.holds and wait.resource.kind == "soft-lock" and again.sure is not Sure.PATTERN:
         wait = replace(wait, holds=(_made(wait, actor, again),))
     own = any(hold.holder.pid == waiter.pid and not hold.passive for hold in wait.holds)
@@ -54,6 +61,13 @@ def describe_wait(inquiry: Inquiry, wait: Wait) -> Wait:
         holds=tuple(_own(hold, actor, again) for hold in wait.holds),
         evidence=(*wait.evidence, Evidence(source=f"py-spy dump --pid {stack.pid}", text=again.why)),
     )
+
+
+def retaken_at(inquiry: Inquiry, wait: Wait, stack: Stack) -> Where | None:
+    """The line of a stack that took what the same stack waits for, as ``describe_wait`` finds it."""
+    sources = inquiry.sources(stack)
+    again = lock_sites.retaken(stack, sources, wait.resource.path, blocked=wait.how is not How.POLLING)
+    return again.site.where if again else None
 
 
 def _made(wait: Wait, waiter: Actor, again: Retaken) -> Hold:
@@ -124,9 +138,9 @@ def describe_hold(inquiry: Inquiry, hold: Hold, names: frozenset[str]) -> Hold:
     """Say which thread of the holder took the lock and on which line, where its stacks show it."""
     if hold.taken_at is not None or (hold.passive and not inquiry.has_stacks(hold.holder.pid)):
         return hold
-    found = list(_taken(inquiry, hold, names))
+    found = list(_taken(inquiry, hold, names, inquiry.stacks(hold.holder.pid)))
     if not found:
-        return _busy(inquiry, hold)
+        return _in_task(inquiry, hold, names) or _busy(inquiry, hold)
     stack, site = found[0]
     doing = lock_sites.doing(stack, inquiry.sources(stack))
     tid = stack.tid or hold.holder.pid
@@ -147,8 +161,29 @@ def _busy(inquiry: Inquiry, hold: Hold) -> Hold:
     return replace(hold, holder=inquiry.actor(pid, hold.holder.tid, doing.where))
 
 
-def _taken(inquiry: Inquiry, hold: Hold, names: frozenset[str]) -> Iterator[tuple[Stack, Site]]:
-    for stack in inquiry.stacks(hold.holder.pid):
+def _in_task(inquiry: Inquiry, hold: Hold, names: frozenset[str]) -> Hold | None:
+    """Say which task of an event loop took the lock, where no thread's stack shows who did."""
+    pid = hold.holder.pid
+    if not suspended.runs_loop(inquiry, pid):
+        return None
+    for one in suspended.look(inquiry, pid).found:
+        if taken := taken_at(inquiry, hold, names, one.stack):
+            doing = lock_sites.doing(one.stack, inquiry.sources(one.stack))
+            actor = inquiry.actor(pid, one.stack.tid, doing.where if doing else None)
+            actor = replace(actor, task=one.name, task_id=one.address, task_kind=one.kind)
+            return replace(hold, holder=actor, taken_at=taken)
+    return None
+
+
+def taken_at(inquiry: Inquiry, hold: Hold, names: frozenset[str], stack: Stack) -> Where | None:
+    """The line of one stack that took a lock of one of these ``names``."""
+    return next((site.where for _, site in _taken(inquiry, hold, names, (stack,))), None)
+
+
+def _taken(
+    inquiry: Inquiry, hold: Hold, names: frozenset[str], stacks: Iterable[Stack]
+) -> Iterator[tuple[Stack, Site]]:
+    for stack in stacks:
         sources = inquiry.sources(stack)
         if site := lock_sites.holding(stack, sources, names, hold.fd):
             yield stack, site

@@ -140,7 +140,8 @@ def _texts(inquiry: Inquiry, pid: int) -> Iterator[str]:
         for stack in stacks:
             sources = inquiry.sources(stack)
             known = list(lock_sites.restarted(stack, sources))
-            if known or any("/asyncio/" in frame.file for frame in stack.frames):
+            in_loop = any("/asyncio/" in frame.file for frame in stack.frames)
+            if known or (in_loop and not inquiry.tells_tasks(pid)):
                 yield from (*known, " ".join(argv))
                 yield from (text for file, text in _own_code(sources) if "/lib/python" not in file)
         return

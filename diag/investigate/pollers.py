@@ -39,7 +39,7 @@ def add(inquiry: Inquiry, graph: LockGraph, wanted: dict[str, Resource], found: 
         graph.waits.extend(waits)
         polled = {wait.where.file for wait in graph.waits if wait.where and wait.how is How.POLLING}
         linked = {wait.waiter.pid for wait in waits}
-        left = [pid for pid in stacks if pid not in linked and _may_be_trying(stacks[pid], polled, wanted)]
+        left = [pid for pid in stacks if pid not in linked and may_be_trying(stacks[pid], polled, wanted)]
         if turn == 0 and graph.waits:  # where some wait, more may
             left += found.awake
         if not left or turn == LOOKS - 1:
@@ -56,7 +56,7 @@ def _links(
             yield wait
 
 
-def _may_be_trying(stacks: Sequence[Stack], polled: Container[str], wanted: Container[str]) -> bool:
+def may_be_trying(stacks: Sequence[Stack], polled: Container[str], wanted: Container[str]) -> bool:
     """Whether a process that was not asleep between two tries may have been in the middle of one.
 
     A stack read without a stop may be torn; a frame of it is in a file whose code others poll with, or has
@@ -137,14 +137,15 @@ def again(inquiry: Inquiry, waits: Iterable[Wait]) -> Iterator[Wait]:
         if turn:
             inquiry.host.sleep(PAUSE)
         fresh = inquiry.fresh_stacks({wait.waiter.pid for wait in left})
-        seen = [wait for wait in left if _polls_still(inquiry, wait, fresh.get(wait.waiter.pid, ()))]
+        seen = [wait for wait in left if polls_still(inquiry, wait, fresh.get(wait.waiter.pid, ()))]
         yield from seen
         left = [wait for wait in left if wait not in seen]
         if not left:
             return
 
 
-def _polls_still(inquiry: Inquiry, wait: Wait, stacks: Sequence[Stack]) -> bool:
+def polls_still(inquiry: Inquiry, wait: Wait, stacks: Sequence[Stack]) -> bool:
+    """Whether one of fresh ``stacks`` shows that its thread polls on as in ``wait``."""
     stack = next((s for s in stacks if s.tid in (None, wait.waiter.tid)), None)
     ask = lock_sites.asking(stack, inquiry.sources(stack)) if stack else None
     file = wait.where.file if wait.where else ""

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from msgspec.structs import replace
 
 from diag.collectors import file_locks
-from diag.investigate import pollers, sqlite_waits
+from diag.investigate import pollers, sqlite_waits, task_polls
+from diag.investigate.turns import Turns
 from diag.model.graph import How
 from diag.waits import file_lock
 
@@ -66,8 +67,10 @@ def confirm(inquiry: Inquiry, graph: LockGraph, along: Iterable[int]) -> tuple[S
     looks = [_look(graph.table)]
     # Not at once, and twice: whoever was stopped to read its stack has to fall asleep again.
     befores: dict[int, Sample] = {}
+    turns = Turns(inquiry, graph)
     for n, step in enumerate(STEPS):
         inquiry.host.sleep(step)
+        turns.look()
         if n in SAMPLED:
             befores[n] = inquiry.again(pids)
         looks.append(look_again(inquiry.host, _standing(graph, looks)))
@@ -75,11 +78,14 @@ def confirm(inquiry: Inquiry, graph: LockGraph, along: Iterable[int]) -> tuple[S
     before = {pid: _calmest([sample[pid] for sample in befores.values()], after[pid]) for pid in pids}
     waits = [wait for wait in graph.waits if wait.waiter.pid in after]
     polling = [wait for wait in waits if wait.how is How.POLLING]
-    still = set(map(id, pollers.again(inquiry, [wait for wait in polling if not wait.resource.part])))
+    tried = [wait for wait in polling if not wait.resource.part]
+    still = set(map(id, pollers.again(inquiry, [one for one in tried if not one.waiter.task_id])))
+    tried = [one for one in tried if one.waiter.task_id]
+    still |= set(map(id, task_polls.again(inquiry, tried)))
     still |= set(
         map(id, sqlite_waits.again(inquiry, graph, [wait for wait in polling if wait.resource.part]))
     )
-    judged = [_Judged(graph, wait, looks, before, after) for wait in waits]
+    judged = [_Judged(graph, wait, looks, before, after, turns=turns.taken(wait)) for wait in waits]
     stuck: set[int] = set()
     while True:  # who waits for one that is stuck is stuck: until nothing new comes of it
         known = {one.wait.waiter.pid for one in judged if id(one.wait) in stuck}
@@ -96,13 +102,20 @@ class _Judged:
     """One wait, with what both samples and all looks say of it."""
 
     def __init__(
-        self, graph: LockGraph, wait: Wait, looks: Sequence[Look], before: Sample, after: Sample
+        self,
+        graph: LockGraph,
+        wait: Wait,
+        looks: Sequence[Look],
+        before: Sample,
+        after: Sample,
+        *,
+        turns: bool,
     ) -> None:
         self.wait = wait
         standing = graph.blocking(wait)
         lasting = tuple(lock for lock in standing if not lock.listed or _in_all(_line(lock), looks))
         self.kept = (_kept(graph, wait, lasting) if lasting else ()) or wait.holds
-        self.lasts = bool(lasting) if standing else _is_free(graph, wait, looks)
+        self.lasts = (bool(lasting) if standing else _is_free(graph, wait, looks)) and not turns
         self._graph = graph
         self._before, self._after = before, after
         asks = (True, wait.waiter.pid, wait.resource.device, wait.resource.inode)

@@ -5,6 +5,7 @@ Only /proc is read here, and nobody is stopped.
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
 from diag.collectors import asked, threads
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 PAUSES = frozenset({"nanosleep", "clock_nanosleep", "select", "pselect6", "poll", "ppoll", "futex"})
 """System calls of time.sleep, select, Event.wait(timeout) in all Python versions."""
-_LOOPS = frozenset({"epoll_wait", "epoll_pwait", "epoll_pwait2"})
+LOOPS = frozenset({"epoll_wait", "epoll_pwait", "epoll_pwait2"})
 """The same of event loops, whose timers wake them."""
 _WAITS = frozenset({"wait4", "waitid"})
 LONGEST = 15.0
@@ -45,6 +46,7 @@ class Suspects(NamedTuple):
     unseen: tuple[int, ...]  # whose system calls may not be read
     left: tuple[int, ...] = ()  # more than are looked at
     awake: tuple[int, ...] = ()  # who never slept when looked at: busy, or a poller on a busy machine
+    loops: tuple[int, ...] = ()  # who sleeps for a short time in an event loop: one of its tasks may poll
 
 
 def add_pollers(inquiry: Inquiry, graph: LockGraph) -> None:
@@ -57,6 +59,12 @@ def add_pollers(inquiry: Inquiry, graph: LockGraph) -> None:
         from diag.investigate import pollers  # noqa: PLC0415 - loads a parser of Python source
 
         pollers.add(inquiry, graph, wanted, found)
+    if found.loops:
+        from diag.investigate import task_polls  # noqa: PLC0415 - as above
+
+        task_polls.add(inquiry, graph, wanted, found.loops)
+        if any(map(graph.files.is_asked, graph.held())) or graph.waits:
+            inquiry.gaps.extend(task_polls.gaps(inquiry, found.loops, POLLER_RULES))
     inquiry.gaps.extend(gaps(inquiry, graph, found))
     inquiry.gaps.extend(unread_pollers.gaps(inquiry, graph, restless, POLLER_RULES))
     inquiry.gaps.extend(named_pollers.gaps(inquiry, graph, restless, POLLER_RULES))
@@ -68,6 +76,7 @@ def find(inquiry: Inquiry, graph: LockGraph) -> Suspects:
     known = {wait.waiter.pid for wait in graph.waits}
     found: list[int] = []
     unseen: list[int] = []
+    looping: set[int] = set()
     left = [
         pid
         for pid in processes.pids(inquiry.host)
@@ -80,6 +89,8 @@ def find(inquiry: Inquiry, graph: LockGraph) -> Suspects:
         for pid in left:
             all_calls = list(threads.syscalls(inquiry.host, pid))
             calls = [(tid, call) for tid, call in all_calls if call]
+            if _loops(inquiry, pid, calls, patient=pid in opened):
+                looping.add(pid)
             if any(call.name in PAUSES for _, call in calls):
                 found += [pid] if _pauses(inquiry, pid, calls, patient=pid in opened) else []
             elif not calls and _hidden(inquiry, pid):
@@ -98,6 +109,7 @@ def find(inquiry: Inquiry, graph: LockGraph) -> Suspects:
         unseen=tuple(unseen),
         left=(*likely[MOST:], *possible[room:]),
         awake=tuple(left[:MOST]),
+        loops=tuple(sorted(looping)[:MOST]),
     )
 
 
@@ -122,6 +134,27 @@ def _pauses(inquiry: Inquiry, pid: int, calls: Sequence[tuple[int, Syscall]], *,
     )
 
 
+def runs_loop(inquiry: Inquiry, pid: int) -> bool:
+    """Whether a process sleeps in an event loop that soon has something to do."""
+    calls = [(thread.tid, thread.syscall) for thread in inquiry.threads(pid) if thread.syscall]
+    return _loops(inquiry, pid, calls)
+
+
+def _loops(
+    inquiry: Inquiry, pid: int, calls: Sequence[tuple[int, Syscall]], *, patient: bool = False
+) -> bool:
+    """Whether a thread sleeps in an event loop that has something to do soon, and had a moment ago.
+
+    ``patient``: at any time.
+    """
+    idle = [(tid, call) for tid, call in calls if call.name in LOOPS]
+    if patient:
+        return any(_limit(inquiry, pid, tid, call) not in (None, inf) for tid, call in idle)
+    return any(
+        _is_short(inquiry, pid, tid, call) and _ran_lately(inquiry, pid, str(tid)) for tid, call in idle
+    )
+
+
 def restless(inquiry: Inquiry, pids: Iterable[int]) -> tuple[int, ...]:
     """Choose those that sleep for short times again and again, as shells do through their children."""
     found: list[int] = []
@@ -142,7 +175,7 @@ def _wakes(inquiry: Inquiry, pid: int) -> bool:
     if any(call.name in _WAITS for _, call in calls):
         return any(_wakes(inquiry, child) for child in processes.family(inquiry.host, pid)[1:])
     return any(
-        call.name in PAUSES | _LOOPS
+        call.name in PAUSES | LOOPS
         and _is_short(inquiry, pid, tid, call)
         and _ran_lately(inquiry, pid, str(tid))
         for tid, call in calls
@@ -157,13 +190,17 @@ def _is_between(inquiry: Inquiry, pid: int) -> bool:
 
 def _is_short(inquiry: Inquiry, pid: int, tid: int, call: Syscall) -> bool:
     """Whether a sleep has a time limit of some seconds; yes where its arguments may not be read."""
-    about = asked.collect(
-        inquiry.host, Thread(pid=pid, tid=tid, name="", state="S", syscall=call), inquiry.clock
-    )
-    limit = None if about is None else about.limit if about.left is None else about.left
+    limit = _limit(inquiry, pid, tid, call)
     if limit is None:  # select, poll and futex wait for ever; a sleep has a limit that is hidden from us
         return call.name in ("nanosleep", "clock_nanosleep")
     return limit <= LONGEST
+
+
+def _limit(inquiry: Inquiry, pid: int, tid: int, call: Syscall) -> float | None:
+    """Seconds that a sleep may last; None: without end, or it may not be read."""
+    thread = Thread(pid=pid, tid=tid, name="", state="S", syscall=call)
+    about = asked.collect(inquiry.host, thread, inquiry.clock)
+    return None if about is None else about.limit if about.left is None else about.left
 
 
 def _ran_lately(inquiry: Inquiry, pid: int, tid: str) -> bool:
@@ -202,12 +239,19 @@ def _tids(inquiry: Inquiry, pid: int) -> Sequence[str]:
 def gaps(inquiry: Inquiry, graph: LockGraph, found: Suspects) -> Iterator[Gap]:
     """Say who could not be looked at, if anybody could be kept waiting at all."""
     root = inquiry.host.info.uid == 0
+    closed = tuple(pid for pid in found.loops if _is_closed(inquiry, pid))
     for pids, reason, hint in (
+        (closed, "their memory, where their tasks are, can not be read", "diag doctor says why"),
         (found.unseen, "permission denied", "run diag with CAP_SYS_PTRACE" if root else "run diag as root"),
         (found.left, "too many of them", "ask for one of them: diag stacks PID"),
     ):
         if pids and (gap := _gap(inquiry, graph, pids, reason, hint)):
             yield gap
+
+
+def _is_closed(inquiry: Inquiry, pid: int) -> bool:
+    looked = inquiry.suspended.get(pid)
+    return looked is not None and not looked.read
 
 
 def _gap(inquiry: Inquiry, graph: LockGraph, pids: Sequence[int], reason: str, hint: str) -> Gap | None:

@@ -65,7 +65,7 @@ def adopt(inquiry: Inquiry, graph: LockGraph, pids: Collection[int], restless: R
 def _is_unread(inquiry: Inquiry, pid: int) -> bool:
     """Whether its code is not on the stacks of its threads: no Python, or the tasks of an event loop."""
     frames = [frame for stack in inquiry.stacks(pid) for frame in stack.frames]
-    return not frames or any("/asyncio/" in frame.file for frame in frames)
+    return not frames or (any("/asyncio/" in frame.file for frame in frames) and not inquiry.tells_tasks(pid))
 
 
 def _opened(inquiry: Inquiry, graph: LockGraph, pid: int) -> Descriptor | None:

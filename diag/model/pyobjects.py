@@ -120,6 +120,7 @@ class LoopObject(Fact, frozen=True, kw_only=True):
     timed: frozenset[int] = frozenset()  # what those handles were made for: futures, tasks, other objects
     ready: int | None = None  # handles that are due now
     watched: tuple[int, ...] | None = None  # descriptors, the loop's own to wake it left out
+    calls: tuple[Where, ...] = ()  # the functions of the program itself that are due later
 
 
 class GreenletObject(Fact, frozen=True, kw_only=True):

@@ -161,9 +161,14 @@ class Snapshot(Fact, frozen=True, kw_only=True):
         )
 
     def waits_of(self, actor: Actor) -> tuple[Wait, ...]:
-        """What a thread waits for; for a whole process, what any of its threads waits for."""
+        """What a thread or task waits for; for a whole process, what any of its threads waits for."""
         return tuple(
             wait
             for wait in self.waits
-            if wait.waiter.pid == actor.pid and actor.tid in (None, wait.waiter.tid)
+            if wait.waiter.pid == actor.pid
+            and (
+                wait.waiter.task_id == actor.task_id
+                if actor.task_id or wait.waiter.task_id
+                else actor.tid in (None, wait.waiter.tid)
+            )
         )

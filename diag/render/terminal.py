@@ -156,8 +156,12 @@ def _item(line: str) -> RenderableType:
 def _leads_back(finding: Finding, held: Sequence[Actor]) -> bool:
     """Whether the last hop of a chain is the first one again: of a ring, its first thread is the cause."""
     first, culprit = finding.chain[0].waiter, finding.culprit
-    is_cause = isinstance(culprit, Actor) and (culprit.pid, culprit.tid) == (first.pid, first.tid)
-    return is_cause and first.pid in {actor.pid for actor in held}
+    is_cause = isinstance(culprit, Actor) and _name(culprit) == _name(first)
+    return is_cause and (first.pid, first.task_id) in {(actor.pid, actor.task_id) for actor in held}
+
+
+def _name(actor: Actor) -> tuple[int, int | None, int]:
+    return actor.pid, actor.tid, actor.task_id
 
 
 def _chain(finding: Finding) -> Iterator[RenderableType]:

@@ -86,6 +86,8 @@ def _takes_turns(cause: Cause) -> bool:
 def _doing(cause: Cause) -> str:
     seen = cause.last
     place = phrases.at(cause.hold.holder.where)
+    if cause.hold.holder.task:
+        return f"has {phrases.thread(cause.hold.holder)} wait{place}"
     if seen and seen.wait:
         return phrases.does(seen.wait.words)
     if seen and seen.thread.state == "R":

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from diag.model.facts import Process
     from diag.model.snapshot import SeenThread, Snapshot
 
-    Seen = set[tuple[int, int | None]]  # waiters whose chains were followed already
+    Name = tuple[int, int | None, int]
+    Seen = set[Name]  # waiters whose chains were followed already
 
 LONGEST = 32
 """Hops of a chain that are followed."""
@@ -88,7 +89,7 @@ class Cause(Fact, frozen=True, kw_only=True):
     @property
     def actors(self) -> tuple[Actor, ...]:
         """The victims as actors, each process or thread once."""
-        found = {(wait.waiter.pid, wait.waiter.tid): wait.waiter for wait in self.victims}
+        found = {_name(wait.waiter): wait.waiter for wait in self.victims}
         return tuple(found.values())
 
 
@@ -129,15 +130,13 @@ def _members(cause: Cause) -> tuple[object, ...]:
     if cause.end in (End.SELF, End.UNKNOWN, End.INHERITED):
         return cause.hold.holder.pid, cause.hold.resource.key
     last = cause.path[-1] if cause.end is End.STUCK else None
-    return (last.waiter.pid, last.waiter.tid) if last else (cause.hold.holder.pid,)
+    return _name(last.waiter) if last else (cause.hold.holder.pid,)
 
 
 def _merge(known: Cause, other: Cause) -> Cause:
     longest = max(known, other, key=lambda each: len(each.path))
-    seen = {(wait.waiter.pid, wait.waiter.tid, wait.resource.key) for wait in known.victims}
-    new = tuple(
-        wait for wait in other.victims if (wait.waiter.pid, wait.waiter.tid, wait.resource.key) not in seen
-    )
+    seen = {(*_name(wait.waiter), wait.resource.key) for wait in known.victims}
+    new = tuple(wait for wait in other.victims if (*_name(wait.waiter), wait.resource.key) not in seen)
     main = longest.hold.resource.key
     also = {
         resource.key: resource
@@ -194,10 +193,10 @@ def _through(snapshot: Snapshot, path: tuple[Wait, ...], hold: Hold, done: Seen)
         cause = _cause(snapshot, End.STUCK, path, hold, path[-1])
     elif not _standing(after):
         cause = _cause(snapshot, End.STUCK, (*path, after), hold, after)
-    elif (after.waiter.pid, after.waiter.tid) in done:
+    elif _name(after.waiter) in done:
         return None
     else:
-        done.add((after.waiter.pid, after.waiter.tid))
+        done.add(_name(after.waiter))
         cause = _walk(snapshot, (*path, after), done)
     return cause if sure else replace(cause, sure=False)
 
@@ -213,6 +212,8 @@ def is_halted(snapshot: Snapshot, process: Process, tid: int | None = None) -> b
 
 def _by_itself(snapshot: Snapshot, wait: Wait, hold: Hold) -> bool:
     """Whether the waiting thread itself took what it waits for, rather than another of its process."""
+    if wait.waiter.task_id and not wait.retaken:  # another task may have it, and go on
+        return hold.holder.task_id == wait.waiter.task_id
     if hold.holder.tid is not None and wait.waiter.tid is not None:
         return hold.holder.tid == wait.waiter.tid
     if wait.retaken:
@@ -241,7 +242,7 @@ def _next(snapshot: Snapshot, path: tuple[Wait, ...], hold: Hold) -> tuple[Wait 
     then any that waits, as long as no other goes on.
     """
     waits = [wait for wait in snapshot.waits_of(hold.holder) if _follows(wait)]
-    if hold.holder.tid is not None:
+    if hold.holder.tid is not None or hold.holder.task_id:
         return next(iter(waits), None), True
     process = snapshot.process(hold.holder.pid)
     if process is None or process.threads <= 1:
@@ -259,9 +260,13 @@ def _follows(wait: Wait) -> bool:
     return wait.stuck or (bool(wait.holds) and wait.resource.kind == "child")
 
 
+def _name(actor: Actor) -> Name:
+    return actor.pid, actor.tid, actor.task_id
+
+
 def _same_waiter(one: Wait, other: Wait) -> bool:
-    same_pid = one.waiter.pid == other.waiter.pid
-    return same_pid and (one.waiter.tid == other.waiter.tid or None in (one.waiter.tid, other.waiter.tid))
+    same = (one.waiter.pid, one.waiter.task_id) == (other.waiter.pid, other.waiter.task_id)
+    return same and (one.waiter.tid == other.waiter.tid or None in (one.waiter.tid, other.waiter.tid))
 
 
 def _nobody(wait: Wait) -> Hold:
@@ -281,7 +286,7 @@ def _ring(snapshot: Snapshot, end: End, path: tuple[Wait, ...], start: int, hold
 def _cause(
     snapshot: Snapshot, end: End, path: tuple[Wait, ...], hold: Hold, after: Wait | None = None
 ) -> Cause:
-    seen = snapshot.seen(hold.holder.pid)
+    seen = () if hold.holder.task_id else snapshot.seen(hold.holder.pid)
     wanted = after.waiter.tid if after else hold.holder.tid or hold.holder.pid
     return Cause(
         end=end,

@@ -13,11 +13,12 @@ if TYPE_CHECKING:
 LOCKS = "locks.py"
 
 
-def line_of(text: str, program: str = LOCKS) -> int:
-    """Return the number of the one line of a program that holds ``text``."""
+def line_of(text: str, program: str = LOCKS, nth: int | None = None) -> int:
+    """Return the number of the one line of a program that holds ``text``; of several, of the ``nth``."""
     lines = (PROGRAMS / program).read_text(encoding="utf-8").splitlines()
-    [number] = [number for number, line in enumerate(lines, 1) if text in line]
-    return number
+    numbers = [number for number, line in enumerate(lines, 1) if text in line]
+    assert nth or len(numbers) == 1, numbers
+    return numbers[(nth or 1) - 1]
 
 
 def diag_locks(path: Path, *more: object) -> Answer:

@@ -108,6 +108,16 @@ def chain(reader: Reader, address: int) -> tuple[tuple[TaskFrame, ...], int | No
     return tuple(reversed(found)), None if current == address else current
 
 
+def delegate(reader: Reader, address: int) -> int | None:
+    """Find the coroutine or generator that a coroutine awaits itself."""
+    frame = generator_frame(reader, address)
+    current = awaited_by(reader, frame) if frame else None
+    for _ in range(len(_DELEGATING)):
+        if current and reader.is_a(current, *_DELEGATING):
+            current = reader.memory.word(current + 16)
+    return current
+
+
 def back_chain(reader: Reader, address: int) -> Iterator[TaskFrame]:
     """Yield a frame and those that called it, innermost first."""
     for frame, _ in walk(reader, address):

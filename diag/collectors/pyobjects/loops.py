@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from diag.collectors.pyobjects import callbacks
+from diag.collectors.pyobjects import callbacks, frames
 from diag.model.pyobjects import LoopObject
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from diag.collectors.pyobjects.reader import Reader
+    from diag.model.facts import Where
 
 MOST_TIMERS = 5000
 _SOCKET_FD = 16  # PySocketSockObject.sock_fd
 BASE = "asyncio.base_events.BaseEventLoop"
+_OWN = "/asyncio/"
 
 
 def describe(objects: Reader, address: int) -> LoopObject:
@@ -33,6 +35,7 @@ def describe(objects: Reader, address: int) -> LoopObject:
         timed=frozenset(one for handle in handles for one in _about(objects, handle)),
         ready=objects.length(ready) if ready else None,
         watched=_watched(objects, address),
+        calls=tuple(dict.fromkeys(place for one in handles if (place := _called(objects, one)))),
     )
 
 
@@ -43,6 +46,13 @@ def _about(objects: Reader, handle: int) -> Iterator[int]:
         yield from callbacks.held(objects, (callback,))
     if arguments:
         yield from objects.elements(arguments, callbacks.MOST)
+
+
+def _called(objects: Reader, handle: int) -> Where | None:
+    """The function that a handle will call; None for what asyncio itself wants to have done later."""
+    callback = objects.attribute(handle, "_callback")
+    place = frames.function_where(objects, callback) if callback else None
+    return place if place and _OWN not in place.file else None
 
 
 def _watched(objects: Reader, loop: int) -> tuple[int, ...] | None:

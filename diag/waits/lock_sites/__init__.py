@@ -3,6 +3,7 @@
 from diag.waits.lock_sites.asking import asking
 from diag.waits.lock_sites.doing import doing, signaller
 from diag.waits.lock_sites.held import each_taken, held, taken_by
+from diag.waits.lock_sites.polling import tries_inside
 from diag.waits.lock_sites.programs import restarted
 from diag.waits.lock_sites.reentry import handler_between
 from diag.waits.lock_sites.retaken import holding, retaken
@@ -22,6 +23,7 @@ __all__ = [
     "retaken",
     "signaller",
     "taken_by",
+    "tries_inside",
     "unguarded",
     "watching",
 ]

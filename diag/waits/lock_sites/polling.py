@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from diag.model.source import Sure
 from diag.waits.lock_sites.expressions import fails, locks_inside, speaks_of_lock, with_items
-from diag.waits.lock_sites.syntax import blocks, inside, statements, text_of, within
+from diag.waits.lock_sites.syntax import blocks, functions, inside, parse, statements, text_of, within
 from diag.waits.lock_sites.words import (
     calls,
     frees,
@@ -16,6 +16,7 @@ from diag.waits.lock_sites.words import (
     locks_file,
     makes_file,
     names_lock,
+    says_take,
     split,
     takes,
 )
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from diag.model.facts import Frame
     from diag.model.source import Source
     from diag.waits.lock_sites.syntax import Position, Step
+    from diag.waits.lock_sites.words import Call
 
 LOOPS = ("while_statement", "for_statement")
 _EXITS = ("break_statement", "return_statement")
@@ -92,6 +94,26 @@ def attempts(node: Node, source: Source) -> Iterator[Attempt]:
             yield Attempt(call.node, lock_of(call), on_file=locks_inside(call.name, source))
         elif not frees(call) and locks_inside(call.name, source):
             yield Attempt(call.node, lock_of(call), on_file=True)
+        elif call.node.parent is not None and call.node.parent.type == "await":
+            yield from _given(call, source)
+
+
+def tries_inside(function: str, source: Source) -> bool:
+    """Whether a function of this name in the file tries for a lock."""
+    root = parse(source.text)
+    return any(
+        next(attempts(each, source), None) is not None
+        for each in (functions(root) if root is not None else ())
+        if text_of(each.child_by_field_name("name")) == function
+    )
+
+
+def _given(call: Call, source: Source) -> Iterator[Attempt]:
+    """Yield the try that a coroutine gives away: ``await run_in_executor(None, self._acquire)``."""
+    for argument in _arguments(call.node):
+        owner, _, name = text_of(argument).rpartition(".")
+        if argument.type in ("identifier", "attribute") and says_take(name):
+            yield Attempt(call.node, owner, locks_inside(name, source))
 
 
 @lru_cache(maxsize=512)
