@@ -18,8 +18,13 @@ if TYPE_CHECKING:
 
 PATIENCE = 10.0
 """Seconds one dump may take. py-spy hangs on targets in D state or a frozen cgroup (facts, section 10)."""
+SHORT_PATIENCE = 2.0
+"""The same once it has hung: a dump takes 0.03 to 0.2 s, so it is likely to hang again."""
+MOST_LOST = 20.0
+"""Seconds that may be lost on a py-spy that hangs, before it is run no more."""
 
 _LATE = "no answer within"
+_HANGS = "not tried: it gave no answer for other processes"
 
 # System calls that fail with EINTR when their process is stopped and let go: signal(7), last section.
 _RETRIED_SINCE_3_5 = frozenset({"epoll_wait", "epoll_pwait", "epoll_pwait2", "rt_sigtimedwait"})  # PEP 475
@@ -77,8 +82,26 @@ def _frame(frame: dict[str, Any]) -> Frame:
     )
 
 
+class Patience:
+    """How long py-spy is waited for: shorter once it has hung, over all processes of one run."""
+
+    def __init__(self) -> None:
+        self.limit = PATIENCE
+        """Seconds the next dump may take; 0 when it is not worth another try."""
+        self._lost = 0.0
+
+    def lose(self, seconds: float) -> None:
+        """A dump gave no answer for so long."""
+        self._lost += seconds
+
+    def learn(self) -> None:
+        """Set the limit anew: between dumps that run side by side, for a replay must come to the same."""
+        if self._lost:
+            self.limit = SHORT_PATIENCE if self._lost < MOST_LOST else 0.0
+
+
 def collect(
-    host: Host, process: Process, *, pause: bool = True, native: bool = False
+    host: Host, process: Process, *, patience: Patience, pause: bool = True, native: bool = False
 ) -> tuple[Stack, ...] | Gap:
     """Read the stacks of one process, locals included (they name what is waited for).
 
@@ -88,18 +111,23 @@ def collect(
     tries = [["--nonblocking"]] * 3
     if pause and may_pause(host, process):
         tries = [["--native"] if native else [], ["--nonblocking"], ["--nonblocking"]]
-    trouble = ""
-    for options in tries:
+    trouble = _HANGS
+    limit = patience.limit
+    for options in tries if limit else ():
         argv = ["py-spy", "dump", "--json", "--locals", "--pid", str(process.pid), *options]
-        answer = _attempt(host, argv)
+        answer = _attempt(host, argv, limit)
         if isinstance(answer, tuple):
             return thread_ids.resolve(host, process, answer)
         trouble = answer
         # A container's seccomp filter may forbid to stop a process, but not to read it (measured).
         if "EPERM" in trouble and "--nonblocking" not in options:
             continue
-        late = trouble.startswith(_LATE) and options == ["--nonblocking"]  # it would be late again
-        if late or is_denial(trouble) or _is_no_python(trouble) or not _lives(host, process):
+        late = trouble.startswith(_LATE)
+        if late:
+            patience.lose(limit)
+            limit = min(limit, SHORT_PATIENCE)
+        again = late and options == ["--nonblocking"]  # it would be late again
+        if again or is_denial(trouble) or _is_no_python(trouble) or not _lives(host, process):
             break
     if not _lives(host, process):
         return ()
@@ -199,14 +227,14 @@ def _is_no_python(trouble: str) -> bool:
     return "not a python" in trouble.lower() or "find python version" in trouble
 
 
-def _attempt(host: Host, argv: Sequence[str]) -> tuple[Stack, ...] | str:
-    """Run py-spy once: its stacks, or what went wrong in one line."""
+def _attempt(host: Host, argv: Sequence[str], limit: float) -> tuple[Stack, ...] | str:
+    """Run py-spy once, for ``limit`` seconds: its stacks, or what went wrong in one line."""
     try:
-        done = host.run(argv, timeout=PATIENCE, redact=True)
+        done = host.run(argv, timeout=limit, redact=True)
     except OSError as error:
         return f"cannot run py-spy: {error.strerror}"
     if done.timed_out:
-        return f"{_LATE} {PATIENCE:g} s"
+        return f"{_LATE} {limit:g} s"
     if done.code != 0:
         return _reason(done.stderr.decode("utf-8", "replace"))
     try:
@@ -229,6 +257,11 @@ def _hint(host: Host, process: Process, trouble: str) -> str:
         return "install py-spy where diag is installed: pip install py-spy"
     if is_denial(trouble):
         return may_look_hint(host, process)
+    if trouble.startswith((_LATE, _HANGS)):
+        return (
+            "py-spy hangs: does 'py-spy --version' answer? If so, see where it waits: "
+            f"timeout 20 strace -f py-spy dump --nonblocking --pid {process.pid}"
+        )
     return f"see what py-spy itself says: py-spy dump --pid {process.pid}"
 
 

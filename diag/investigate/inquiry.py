@@ -12,7 +12,7 @@ from diag.model.facts import Gap
 from diag.model.graph import Actor
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from diag.collectors.pyobjects import PyObjects
     from diag.host import Host
@@ -42,6 +42,7 @@ class Inquiry:
         self._sources: dict[tuple[int, str], Source | None] = {}
         self._objects: dict[int, PyObjects | None] = {}
         self.suspended: dict[int, All] = {}  # tasks and greenlets, filled by ``suspended.look``
+        self._patience = pyspy.Patience()
 
     def process(self, pid: int) -> Process | None:
         """One process; None when it is gone."""
@@ -103,20 +104,30 @@ class Inquiry:
                 return ()
             return self._read_one(process, pause=pause, native=native)
 
-        if len(pids) == 1:  # a thread for it would only cost its start
-            answers = [look(pids[0])]
-        else:
-            from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - loads only when used
-
-            with ThreadPoolExecutor(max_workers=self.host.info.cpus) as pool:
-                answers = list(pool.map(look, pids))
+        answers = self._side_by_side(look, pids)
         self.gaps.extend(answer for answer in answers if isinstance(answer, Gap))
         return {
             pid: () if isinstance(answer, Gap) else answer for pid, answer in zip(pids, answers, strict=True)
         }
 
+    def _side_by_side(
+        self, look: Callable[[int], tuple[Stack, ...] | Gap], pids: Sequence[int]
+    ) -> list[tuple[Stack, ...] | Gap]:
+        self._patience.learn()
+        if len(pids) == 1:  # a thread for it would only cost its start
+            return [look(pids[0])]
+        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - loads only when used
+
+        cores = self.host.info.cpus
+        answers: list[tuple[Stack, ...] | Gap] = []
+        with ThreadPoolExecutor(max_workers=cores) as pool:
+            for start in range(0, len(pids), cores):
+                answers += pool.map(look, pids[start : start + cores])
+                self._patience.learn()
+        return answers
+
     def _read_one(self, process: Process, *, pause: bool, native: bool) -> tuple[Stack, ...] | Gap:
-        return pyspy.collect(self.host, process, pause=pause, native=native)
+        return pyspy.collect(self.host, process, patience=self._patience, pause=pause, native=native)
 
     def stack(self, pid: int, tid: int) -> Stack | None:
         """The Python stack of one thread."""

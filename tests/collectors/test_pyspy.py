@@ -106,16 +106,36 @@ def process(host: Answers, uid: int = 0) -> Process:
 
 def test_what_fails_is_tried_again_without_a_stop() -> None:
     host = Answers(FAILS, WORKS, facts=info())
-    assert isinstance(pyspy.collect(host, process(host)), tuple)
+    assert isinstance(pyspy.collect(host, process(host), patience=pyspy.Patience()), tuple)
     assert host.asked == [(), ("--nonblocking",)]
 
 
 def test_a_hanging_py_spy_costs_two_time_limits_at_most() -> None:
     host = Answers(HANGS, HANGS, facts=info())
-    gap = pyspy.collect(host, process(host))
+    patience = pyspy.Patience()
+    gap = pyspy.collect(host, process(host), patience=patience)
     assert isinstance(gap, Gap)
-    assert gap.reason == "no answer within 10 s"
+    assert gap.reason == "no answer within 2 s"  # the second one: the first had 10
+    assert "py-spy hangs" in gap.hint
     assert "C001" in gap.blinds
+    patience.learn()
+    assert patience.limit == pyspy.SHORT_PATIENCE
+
+
+def test_a_py_spy_that_hangs_again_and_again_is_run_no_more() -> None:
+    host = Answers(*[HANGS] * 6, facts=info())
+    patience = pyspy.Patience()
+    lost = 0
+    while patience.limit:
+        assert isinstance(pyspy.collect(host, process(host), patience=patience), Gap)
+        lost += 1
+        patience.learn()
+    assert lost < 6
+    asked = len(host.asked)
+    gap = pyspy.collect(host, process(host), patience=patience)
+    assert isinstance(gap, Gap)
+    assert "gave no answer for other processes" in gap.reason
+    assert len(host.asked) == asked
 
 
 @pytest.mark.parametrize(
@@ -124,7 +144,7 @@ def test_a_hanging_py_spy_costs_two_time_limits_at_most() -> None:
 def test_some_processes_must_not_be_stopped(state: str, call: str) -> None:
     """Stopped, traced, waiting for a disk; or in a call that a stop ends with EINTR: 2.7's epoll, semop."""
     host = Answers(WORKS, facts=info(), state=state, call=call)
-    assert isinstance(pyspy.collect(host, process(host), native=True), tuple)
+    assert isinstance(pyspy.collect(host, process(host), patience=pyspy.Patience(), native=True), tuple)
     assert host.asked == [("--nonblocking",)]
 
 
@@ -140,7 +160,7 @@ def test_some_processes_must_not_be_stopped(state: str, call: str) -> None:
 )
 def test_hints_fit_the_facts(facts: HostInfo, owner: int, hint: str) -> None:
     host = Answers(DENIED, facts=facts)
-    gap = pyspy.collect(host, process(host, owner))
+    gap = pyspy.collect(host, process(host, owner), patience=pyspy.Patience())
     assert isinstance(gap, Gap)
     assert hint in gap.hint
     assert ("sudo" in gap.hint) == (facts.uid != 0)
@@ -149,4 +169,4 @@ def test_hints_fit_the_facts(facts: HostInfo, owner: int, hint: str) -> None:
 def test_a_process_that_has_ended_is_no_gap() -> None:
     host = Answers(FAILS, facts=info())
     gone = Process(pid=12, ppid=1, started=99, since=0.0, name="app", state="S")  # its pid was used again
-    assert pyspy.collect(host, gone) == ()
+    assert pyspy.collect(host, gone, patience=pyspy.Patience()) == ()

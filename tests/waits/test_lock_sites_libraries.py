@@ -78,7 +78,7 @@ def look(pid: int, *, blocked: bool) -> Ask | None:
     """Look once at the main thread; None when it was seen between two sleeps."""
     host = LiveHost()
     process = collect(host, pid, host.clock())
-    stacks = pyspy.collect(host, process) if process else ()
+    stacks = pyspy.collect(host, process, patience=pyspy.Patience()) if process else ()
     if not isinstance(stacks, tuple) or process is None:
         return None
     stack = next(stack for stack in stacks if stack.tid in (None, pid))

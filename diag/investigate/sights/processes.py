@@ -55,7 +55,7 @@ def stacks(host: Host, setting: Setting) -> Sight | None:
     own = process.collect(host, host.info.pid, host.clock())
     if own is None:
         return None  # /proc without ourselves: "file locks" and the rest say so
-    answer = pyspy.collect(host, own)
+    answer = pyspy.collect(host, own, patience=pyspy.Patience())
     if not isinstance(answer, Gap):
         detail = f"{_version(host)} reads the processes of this user"
         return Sight(what="Python stacks (py-spy)", can=True, detail=detail)
