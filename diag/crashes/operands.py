@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from diag.model import fault
-from diag.model.crash import LOW
+from diag.model.crash import LOW, UNMAPPED
 
 if TYPE_CHECKING:
     from diag.model.crash import CrashEvent
@@ -40,8 +40,16 @@ def words(instruction: Instruction, event: CrashEvent) -> str | None:
     if operand is None:
         return None
     done = _done(instruction, operand, event)
+    if event.trap == "trap alignment check":
+        return f"{done}: the address was not aligned"
     held = _held(operand, event.number("address")) if event.trap is None else _wild(instruction, operand)
     return f"{done}: {held}" if held else done
+
+
+def through_null(instruction: Instruction, event: CrashEvent) -> bool:
+    """Whether the one register that made the address was NULL, whatever the offset."""
+    operand = faulting(instruction, event)
+    return operand is not None and event.trap is None and _base(operand, event.number("address")) == 0
 
 
 def contradiction(instruction: Instruction | None, event: CrashEvent) -> str | None:
@@ -106,8 +114,8 @@ def _done(instruction: Instruction, operand: Operand, event: CrashEvent) -> str:
     return f"{verb} {size} at {operand}"
 
 
-def _held(operand: Operand, address: int | None) -> str | None:
-    """Work out the one register that makes the address."""
+def _base(operand: Operand, address: int | None) -> int | None:
+    """Work out what the one register that makes the address held."""
     if (
         address is None
         or operand.index
@@ -117,11 +125,16 @@ def _held(operand: Operand, address: int | None) -> str | None:
         return None
     value = (address - operand.displacement) % _WRAP
     # An access across the end of a page faults at the page, not at its own address.
-    if address % LOW == 0 and operand.size > 1 and address:
+    return None if value and address % LOW == 0 and operand.size > 1 and address else value
+
+
+def _held(operand: Operand, address: int | None) -> str | None:
+    value = _base(operand, address)
+    if value is None:
         return None
     if value == 0:
         return f"{operand.base} was NULL"
-    if value < LOW:
+    if value < UNMAPPED:
         return f"{operand.base} was {value:#x}, a small number and no pointer"
     if value > _WRAP - LOW:
         return f"{operand.base} was {value - _WRAP}, an error code or an index"

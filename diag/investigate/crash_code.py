@@ -149,4 +149,6 @@ def _decoded(place: CodePlace, group: CrashGroup, printed: opcodes.Opcodes | Non
         instruction = disassembly.decode(printed.rest, "x64" if wide else "x86", str(printed.line))
     if instruction is None or operands.contradiction(instruction, group.sample):
         return replace(place, instruction=None)
-    return replace(place, instruction=replace(instruction, words=operands.words(instruction, group.sample)))
+    words = operands.words(instruction, group.sample)
+    null = operands.through_null(instruction, group.sample)
+    return replace(place, instruction=replace(instruction, words=words, null=null))

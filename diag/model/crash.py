@@ -15,7 +15,10 @@ from diag.model.facts import Fact, Frame
 Value: TypeAlias = str | int | bool
 
 LOW = 4096
-"""Addresses below one page are NULL plus the offset of a field: nothing is mapped there."""
+"""Addresses below one page are NULL plus the offset of a field."""
+
+UNMAPPED = 65536
+"""Nothing is mapped below it (vm.mmap_min_addr of distributions): a large offset, or an index into NULL."""
 
 
 class Role(str, Enum):
@@ -109,6 +112,8 @@ class CrashEvent(Fact, frozen=True, kw_only=True):
     def jumped(self) -> bool:
         """Whether the instruction pointer itself was bad: the fault was fetching code."""
         ip = self.number("ip")
+        if self.error is not None and self.kind == "x86-segfault" and self.error & 0x2:
+            return False  # a write to the code itself
         # Of an illegal or dividing instruction, some kernels print its own address.
         of_access = self.kind != "x86-trap" and self.signal in {None, 7, 11}
         if ip is not None and of_access and ip == self.number("address"):
@@ -119,7 +124,7 @@ class CrashEvent(Fact, frozen=True, kw_only=True):
     def null_offset(self) -> int | None:
         """The offset into a structure that was accessed through a NULL pointer."""
         address = self.number("address")
-        if address is None or address >= LOW or self.jumped or self.signal not in {None, 11}:
+        if address is None or address >= UNMAPPED or self.jumped or self.signal not in {None, 11}:
             return None
         return address
 

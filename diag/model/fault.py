@@ -46,6 +46,7 @@ _MAPPINGS = 0x6F0000000000  # mmap_base with the largest random offset (vm.mmap_
 _NO_RANDOM = 0x7FFFF8000000  # the same border with randomisation switched off (as gdb does)
 _LEGACY = (0x2AAAAAAAA000, 0x2C0000000000)  # bottom-up layout: mappings begin at a third
 _USER_END = 0x800000000000
+_KERNEL_HALF = 1 << 63
 
 RED_ZONE = 256  # bytes below sp that code may touch: 128 of red zone, and a push
 
@@ -83,6 +84,11 @@ def page(event: CrashEvent) -> str | None:
         return "a memory protection key forbids it"
     if event.error & SHADOW:
         return "the shadow stack was violated"
+    address = event.number("address") or 0
+    if address >= _KERNEL_HALF and not event.jumped:
+        left = (1 << 64) - address
+        small = f": NULL minus {left}, or the error code -{left} taken for a pointer"
+        return "no address of a program's" + (small if left <= 4096 else "")
     if not event.error & PRESENT:
         return "no page is present there"
     if event.error & FETCH:

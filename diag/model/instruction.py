@@ -38,3 +38,4 @@ class Instruction(Fact, frozen=True, kw_only=True):
     source: str  # where its bytes were read: a log line, or a file
     operands: tuple[Operand, ...] = ()  # those in memory
     words: str | None = None  # what it did, and what that tells of its registers
+    null: bool = False  # the register it went through was NULL

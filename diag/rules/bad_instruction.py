@@ -45,6 +45,26 @@ _REMEDY = {
 }
 
 
+# Of an x86 processor, SIGBUS is also what it says of these (arch/x86/kernel/traps.c).
+_OF_TRAPS = {
+    "trap stack segment": (
+        "an access to the stack at an address that no program can have: rsp or rbp was overwritten",
+        (
+            "Now: keep a core of the next one (ulimit -c unlimited, coredumpctl list), then: diag core CORE.",
+            "In the code: look for a buffer on the stack that is overrun, and for code that switches stacks.",
+        ),
+    ),
+    "trap alignment check": (
+        "an access that was not aligned, where the program had asked for such checks (the AC flag), or a "
+        "locked one over two cache lines (split_lock_detect=fatal)",
+        (
+            "Now: see whether the kernel was told to end split locks: grep split_lock /proc/cmdline.",
+            "In the code: align what is accessed; who sets the AC flag must not call the C library then.",
+        ),
+    ),
+}
+
+
 def check(snapshot: Snapshot) -> Iterator[Finding]:
     """A thread died of its own instruction, not of a memory access."""
     for group in snapshot.crash_groups:
@@ -55,7 +75,9 @@ def check(snapshot: Snapshot) -> Iterator[Finding]:
 
 def _finding(group: CrashGroup) -> Finding:
     number = fault.signal(group.sample) or 4
-    meaning = _MEANING.get(number, _MEANING[7])
+    meaning, remedy = _OF_TRAPS.get(
+        group.sample.trap or "", (_MEANING.get(number, _MEANING[7]), _REMEDY.get(number, _REMEDY[7]))
+    )
     return Finding(
         code=CODE,
         slug=SLUG,
@@ -69,6 +91,6 @@ def _finding(group: CrashGroup) -> Finding:
         victims=causes.victims(group),
         evidence=causes.evidence(group),
         against=causes.forged(group),
-        remedy=(*_REMEDY.get(number, _REMEDY[7]), *known.words(group)),
+        remedy=(*remedy, *known.words(group)),
         check=causes.look_up(group),
     )

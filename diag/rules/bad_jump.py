@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from diag.model import fault
 from diag.model.finding import Confidence, Finding, Severity
 from diag.rules import core_findings
 from diag.rules import crash_causes as causes
@@ -30,10 +31,7 @@ def _finding(group: CrashGroup) -> Finding:
     return Finding(
         code=CODE,
         slug=SLUG,
-        summary=(
-            f"{causes.program(group)} jumped to a bad address: {_target(group.sample)}"
-            f"{causes.in_thread(group)}, {causes.times(group)}"
-        ),
+        summary=(f"{causes.program(group)} {_jumped(group)}{causes.in_thread(group)}, {causes.times(group)}"),
         severity=Severity.CRITICAL,
         confidence=Confidence.POSSIBLE if causes.forged(group) else Confidence.CERTAIN,
         culprit=causes.culprit(group),
@@ -50,6 +48,20 @@ def _finding(group: CrashGroup) -> Finding:
         ),
         check=("coredumpctl gdb   (bt: the caller is what matters; the target itself tells little)",),
     )
+
+
+def _jumped(group: CrashGroup) -> str:
+    if (how := causes.wild_target(group)) == "returned":
+        return (
+            f"was to return from {fault.place(group)} to an address that no program can have: the return "
+            "address on the stack was overwritten"
+        )
+    if how:
+        return (
+            f"called, in {fault.place(group)}, an address that no program can have: the function pointer was "
+            "freed or overwritten memory"
+        )
+    return f"jumped to a bad address: {_target(group.sample)}"
 
 
 def _target(event: CrashEvent) -> str:

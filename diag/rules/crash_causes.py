@@ -81,12 +81,36 @@ def stack_overflow(group: CrashGroup) -> bool:
 
 def bad_jump(group: CrashGroup) -> bool:
     """The instruction pointer itself was bad."""
-    return faulted(group) and (group.sample.jumped or fault.access(group.sample) == "execute")
+    return faulted(group) and (
+        group.sample.jumped or fault.access(group.sample) == "execute" or wild_target(group) is not None
+    )
 
 
 def null(group: CrashGroup) -> bool:
-    """A read or write near address 0."""
-    return faulted(group) and group.sample.null_offset is not None and not bad_jump(group)
+    """A read or write near address 0, or through a register that was NULL."""
+    return (
+        faulted(group)
+        and not bad_jump(group)
+        and (group.sample.null_offset is not None or through_null(group))
+    )
+
+
+def through_null(group: CrashGroup) -> bool:
+    """Whether the instruction itself shows that a pointer was NULL."""
+    return bool(group.code and group.code.instruction and group.code.instruction.null)
+
+
+def wild_target(group: CrashGroup) -> str | None:
+    """Tell how it was to go to an address that no program can have: ``returned``, ``called``; else None.
+
+    The processor faults before it jumps there: at the instruction, with a general protection fault.
+    """
+    instruction = group.code.instruction if group.code else None
+    if instruction is None or not (group.sample.trap or "").startswith("general protection"):
+        return None
+    if instruction.mnemonic == "ret":
+        return "returned"
+    return "called" if instruction.mnemonic in {"call", "jmp"} and not instruction.operands else None
 
 
 def heap(group: CrashGroup) -> bool:

@@ -1,10 +1,11 @@
-"""C003: a read or write near address 0."""
+"""C003: a read or write near address 0, or through a pointer that was NULL."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from diag.model import fault
+from diag.model.crash import LOW
 from diag.model.finding import Confidence, Finding, Severity
 from diag.rules import core_findings, crash_victims, known
 from diag.rules import crash_causes as causes
@@ -46,11 +47,11 @@ def _finding(group: CrashGroup, *, explained: bool, doubtful: bool) -> Finding:
             f"({_meant(group)}){causes.in_thread(group)}, {causes.times(group)}"
         ),
         severity=Severity.INFO if explained else Severity.WARNING if doubtful else Severity.CRITICAL,
-        confidence=Confidence.POSSIBLE if causes.forged(group) else Confidence.CERTAIN,
+        confidence=Confidence.POSSIBLE if causes.forged(group) else _sure(group),
         culprit=causes.culprit(group),
         victims=causes.victims(group),
         evidence=causes.evidence(group),
-        against=(*crash_victims.notes(group), *causes.forged(group)),
+        against=(*_number(group), *crash_victims.notes(group), *causes.forged(group)),
         remedy=(
             "Now: find out what the crashed requests or jobs had in common (their time is in the "
             "evidence), and "
@@ -62,6 +63,16 @@ def _finding(group: CrashGroup, *, explained: bool, doubtful: bool) -> Finding:
         ),
         check=causes.look_up(group),
     )
+
+
+def _sure(group: CrashGroup) -> Confidence:
+    return Confidence.LIKELY if _number(group) else Confidence.CERTAIN
+
+
+def _number(group: CrashGroup) -> tuple[str, ...]:
+    if causes.through_null(group) or (group.sample.null_offset or 0) < LOW:
+        return ()
+    return ("a number that was taken for a pointer would look the same",)
 
 
 def _meant(group: CrashGroup) -> str:

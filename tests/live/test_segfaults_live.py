@@ -79,6 +79,10 @@ def test_null_plus_offset_in_a_library(crasher: Crasher, how: str, access: str, 
         ("overflow", "C004", "ran out of stack"),
         ("write-constant", "C012", "the page is read-only"),
         ("wild", "C012", "an address no program can have"),
+        ("far-null", "C003", "NULL+0x5004"),
+        ("before-null", "C003", "rax was NULL"),
+        ("smash", "C005", "the return address on the stack was overwritten"),
+        ("call-wild", "C005", "the function pointer was freed or overwritten"),
     ],
 )
 @pytest.mark.parametrize("where", ["main", "thread"])
@@ -90,6 +94,13 @@ def test_each_kind_of_fault_has_its_cause(
     (finding,) = [one for one in answer.json["findings"] if name in one["summary"]]
     assert words in finding["summary"]
     assert ("not in the main thread" if where == "thread" else ", in the main thread") in finding["summary"]
+
+
+def test_a_stack_pointer_that_was_overwritten_is_no_file_that_became_shorter(crasher: Crasher) -> None:
+    name, answer = after(lambda: crasher.die("lose-stack"))
+    (finding,) = [one for one in answer.json["findings"] if name in one["summary"]]
+    assert finding["code"] == "C011"
+    assert "rsp or rbp was overwritten" in finding["summary"]
 
 
 def test_a_client_library_in_a_thread_is_a_shared_connection(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 struct wide { char before[0x1b8]; volatile int field; };
+struct far { char before[0x5004]; volatile int field; };
 
 #if defined LIBRARY || defined BOTH
 static const char fixed[64] = "constant";
@@ -18,6 +19,10 @@ void write_field(struct wide *here) { here->field = 1; }
 void write_constant(void) { if (*(volatile char *)fixed) *(volatile char *)fixed = 1; }
 void call(void (*target)(void)) { target(); }
 int divide(int by) { return 7 / by; }
+int read_far(struct far *here) { return here->field; }
+int read_before(char *here) { __asm__ volatile("mov -8(%0), %%eax" ::"a"(here)); return 0; }
+void smash(void) { ((volatile long *)__builtin_frame_address(0))[1] = 0x4141414141414141; }
+void lose_stack(void) { __asm__ volatile("movabs $0x4141414141414141, %rsp; push %rax"); }
 void illegal(void) { __asm__ volatile("ud2"); }
 int recurse(int depth) { volatile char room[64]; room[0] = (char)depth; return recurse(depth + 1) + room[0]; }
 void overrun(void) { volatile char room[64]; static volatile char *at; for (at = room;; at++) *at = 1; }
@@ -35,6 +40,10 @@ void write_field(struct wide *here);
 void write_constant(void);
 void call(void (*target)(void));
 int divide(int by);
+int read_far(struct far *here);
+int read_before(char *here);
+void smash(void);
+void lose_stack(void);
 void illegal(void);
 int recurse(int depth);
 void overrun(void);
@@ -54,6 +63,11 @@ static void die(const char *how)
 	if (!strcmp(how, "overrun")) overrun();
 	if (!strcmp(how, "generated")) generated();
 	if (!strcmp(how, "wait")) pause();
+	if (!strcmp(how, "far-null")) read_far(NULL);
+	if (!strcmp(how, "before-null")) read_before(NULL);
+	if (!strcmp(how, "smash")) smash();
+	if (!strcmp(how, "lose-stack")) lose_stack();
+	if (!strcmp(how, "call-wild")) call((void (*)(void))0x4141414141414141);
 	if (!strcmp(how, "wild")) read_field((struct wide *)0x4141414141414141);
 }
 
