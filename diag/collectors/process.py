@@ -23,6 +23,7 @@ class Stat(dict[str, str]):
 _FIELDS = {
     "state": 0,
     "ppid": 1,
+    "pgrp": 2,
     "flags": 6,
     "utime": 11,
     "stime": 12,
@@ -100,6 +101,12 @@ def collect_all(host: Host, wanted: Iterator[int], clock: Clock) -> Iterator[Pro
     for pid in wanted:
         if process := collect(host, pid, clock):
             yield process
+
+
+def group(host: Host, pid: int) -> int | None:
+    """The process group of a process; None when it is gone."""
+    stat = _load(host, f"/proc/{pid}/stat")
+    return int(parse_stat(stat)["pgrp"]) if stat else None
 
 
 def family(host: Host, *roots: int) -> tuple[int, ...]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from diag.collectors import process as processes
-from diag.investigate import end_polls, lock_polls, thread_locks
+from diag.investigate import end_polls, kept_pipes, lock_polls, thread_locks
 from diag.investigate.second_sample import same_sleep
 from diag.investigate.surroundings import Surroundings
 from diag.model.facts import Gap
@@ -82,6 +82,7 @@ def _describe(inquiry: Inquiry, graph: LockGraph, pids: list[int]) -> Iterable[S
     if around.hidden:
         inquiry.gaps.extend(_unseen_ends(inquiry, seen))
     seen = end_polls.refine(inquiry, thread_locks.refine(inquiry, seen, around.asked))
+    seen = kept_pipes.refine(inquiry, seen)
     return inquiry.databases.refine(seen) if inquiry.databases else seen
 
 
@@ -112,7 +113,7 @@ def _unseen_ends(inquiry: Inquiry, threads: Iterable[SeenThread]) -> Iterable[Ga
                 hint="run diag as root"
                 if inquiry.host.info.uid
                 else "run diag on the host, outside the container",
-                blinds=frozenset({"P001", "P002", "P003", "P005"}),
+                blinds=frozenset({"P001", "P002", "P003", "P005", "P006"}),
             )
 
 

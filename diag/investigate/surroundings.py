@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 MOST_POLLED = 64
 """Descriptors of one poll or select that are looked at."""
+MOST_PIPES = 3
+"""Standard input, output and error of a child, which subprocess polls at once."""
 _MAY_BE_FIFO = ("read", "write", "readv", "writev")
 
 ThreadId = tuple[int, int]
@@ -148,9 +150,12 @@ class Surroundings:
 
     def _look_at_other_ends(self) -> None:
         """Find who has the other end of what a thread waits on; one pass over the host answers all."""
-        wanted = set()
+        wanted: set[tuple[int, int]] = set()
         for (pid, _), about in self.asked.items():
-            file = self._files.get((pid, about.fds[0])) if len(about.fds) == 1 else None
+            if len(about.fds) > 1:
+                wanted.update(self._pipes(pid, about))
+                continue
+            file = self._files.get((pid, about.fds[0])) if about.fds else None
             if file is None or not file.inode:
                 continue
             socket = self._sockets.get(file.inode)
@@ -167,6 +172,13 @@ class Surroundings:
             self._ends[key] = tuple(end for end in found if (end.device, end.inode) == key)
         for end in found:
             self._inquiry.process(end.pid)
+
+    def _pipes(self, pid: int, about: Asked) -> Iterable[tuple[int, int]]:
+        """Yield the few pipes that a thread polls, and nothing else, without a time limit: a child's."""
+        files = [self._files.get((pid, fd)) for fd in about.fds]
+        are_pipes = len(files) <= MOST_PIPES and all(file and file.kind == "pipe" for file in files)
+        if are_pipes and about.limit is None and about.left is None:
+            yield from ((file.device, file.inode) for file in files if file)
 
     def _look_at_other_side(self, file: OpenFile) -> None:
         """Find who has the same eventfd, or the other side of a terminal: all share one inode."""

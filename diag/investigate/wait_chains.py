@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from diag.model.facts import Gap
 from diag.model.graph import How
 from diag.model.snapshot import Chain, Snapshot
-from diag.rules import chains, phrases
+from diag.rules import chains, no_peer, phrases
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from diag.model.graph import Wait
     from diag.model.snapshot import SeenTask, SeenThread
 
-CHAIN_RULES = frozenset(f"T{n:03}" for n in range(1, 13)) | frozenset(f"P{n:03}" for n in range(1, 6))
+CHAIN_RULES = frozenset(f"T{n:03}" for n in range(1, 13)) | frozenset(f"P{n:03}" for n in range(1, 7))
 """Rules that what may not be seen can blind."""
 _LOCKS = frozenset({"thread-lock", "task-lock"})
 
@@ -87,7 +87,8 @@ def chains_from(snapshot: Snapshot, roots: Iterable[int]) -> Iterable[Chain]:
 def _chain(graph: chains.Graph, wait: Wait) -> Chain:
     waits = graph.path(wait)
     last = waits[-1]
-    ring = any(each in waits for each in graph.next(last))
+    closes = any(each in waits for each in graph.next(last))
+    ring = closes and not no_peer.may_go_on(graph, waits)
     holds = chains.active(last)
-    end = graph.seen(holds[0].holder) if holds and not ring else None
+    end = graph.seen(holds[0].holder) if holds and not closes else None
     return Chain(waits=waits, ring=ring, end=end, victims=len(graph.victims(waits)))

@@ -35,6 +35,7 @@ FILES = {
     "P003": "no_peer",
     "P004": "unanswered_io",
     "P005": "stopped_peer",
+    "P006": "inherited_pipe",
     "C001": "shared_connection",
     "C002": "refcount_corruption",
     "C003": "null_dereference",

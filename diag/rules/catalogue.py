@@ -123,6 +123,12 @@ CATALOGUE: tuple[Entry, ...] = (
         "end of a pipe or socket, a child, the owner of a shared lock",
     ),
     Entry(
+        "P006",
+        "inherited-pipe",
+        "a thread waits for the end of a pipe whose writer has ended, while another process keeps the "
+        "write end open that it has only inherited",
+    ),
+    Entry(
         "C001",
         "shared-connection",
         "a database client library used by several threads through one connection",

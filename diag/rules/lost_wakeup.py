@@ -54,9 +54,14 @@ def check(snapshot: Snapshot) -> Iterator[Finding]:
             yield _finding(graph, process, threads, waits)
 
 
+def may_be_woken(process: Process) -> bool:
+    """Whether a signal may run code of a process that wakes one of its threads."""
+    return process.caught is None or bool(process.caught & ~_NO_WAKERS)
+
+
 def _is_closed(process: Process, threads: Sequence[SeenThread]) -> bool:
     """Whether nothing but a signal that ends it can wake any thread of a process."""
-    if process.caught is None or process.caught & ~_NO_WAKERS:
+    if may_be_woken(process):
         return False
     return len(threads) == process.threads > 0 and all(map(_sleeps_for_ever, threads))
 

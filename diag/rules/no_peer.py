@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from diag.model.finding import Confidence, Finding, Severity
-from diag.rules import chains, phrases
+from diag.rules import chains, lost_wakeup, phrases
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from diag.model.graph import Wait
     from diag.model.snapshot import Snapshot
@@ -20,21 +20,46 @@ CODE, SLUG = "P003", "no-peer"
 def check(snapshot: Snapshot) -> Iterator[Finding]:
     """Nobody else has the other end, so nobody can end the wait."""
     graph = chains.Graph(snapshot)
-    for wait in graph.stuck.values():
-        if wait.resource.kind != "pipe" or chains.active(wait) or not wait.certain or not _alone(graph, wait):
-            continue
+    for wait in (*_without_partner(graph), *_on_own_ends(graph)):
         finding = _finding(graph, wait)
         # Whoever asks about this very process wants to hear of it; on the whole host it may be idle.
         if finding.severity is not Severity.INFO or wait.waiter.pid in snapshot.roots:
             yield finding
 
 
-def _alone(graph: Graph, wait: Wait) -> bool:
-    """Whether no other thread of the process can be the one at the other end."""
-    if wait.fd is None or wait.fd < 0:  # it is being opened
-        return True
-    others = (seen for seen in graph.threads(wait.waiter.pid) if seen.thread.tid != wait.waiter.tid)
-    return not any(True for _ in others)
+def _without_partner(graph: Graph) -> Iterator[Wait]:
+    """Yield the waits for a pipe or FIFO whose other end nobody has open."""
+    for wait in graph.stuck.values():
+        if wait.resource.kind == "pipe" and wait.certain and not chains.active(wait):
+            yield wait
+
+
+def _on_own_ends(graph: Graph) -> Iterator[Wait]:
+    """Yield the waits for what only the process itself has the other end of, and no thread of it can act."""
+    told: set[int] = set()
+    for ring in graph.rings():
+        ends = [wait for wait in ring.waits if wait.resource.kind in chains.MESSAGES]
+        if not ends or ring.pids <= told or not ring.kinds <= chains.MESSAGES | chains.IN_PROCESS:
+            continue
+        # Connections to itself that nobody is left to accept: P002.
+        is_connected = all(wait.resource.mode != "connect" for wait in ends)
+        if len(ring.pids) == 1 and is_connected and not may_go_on(graph, ring.waits):
+            told.update(ring.pids)
+            yield ends[0]
+
+
+def may_go_on(graph: Graph, waits: Sequence[Wait]) -> bool:
+    """Whether a thread or a signal may end waits of a process for what it has the other end of itself.
+
+    A handler writes to the pipe that its own process reads: that is how signals reach event loops.
+    """
+    ends = [wait for wait in waits if wait.resource.kind in chains.MESSAGES]
+    if not ends or len({wait.waiter.pid for wait in waits}) > 1:
+        return False
+    process = graph.snapshot.process(ends[0].waiter.pid)
+    reads = any(wait.resource.mode != "write" for wait in ends)
+    is_woken = reads and (process is None or lost_wakeup.may_be_woken(process))
+    return is_woken or bool(graph.bystanders(waits))
 
 
 def _finding(graph: Graph, wait: Wait) -> Finding:
@@ -43,11 +68,11 @@ def _finding(graph: Graph, wait: Wait) -> Finding:
     # itself, so that no client's close is the end of the file.
     path = wait.resource.path or ""
     idle = wait.resource.mode == "read" and (opening or (path != "" and not path.endswith(" (deleted)")))
-    victims = graph.victims([wait])
+    victims = tuple(one for one in graph.victims([wait]) if one != wait.waiter)
     return Finding(
         code=CODE,
         slug=SLUG,
-        summary=f"{phrases.who(wait.waiter)} {wait.words}"
+        summary=f"{phrases.who(wait.waiter)} {phrases.hop(wait)}"
         + (f"; {phrases.waiting(len(victims))} behind it" if victims else ""),
         severity=Severity.INFO if idle and not victims else Severity.CRITICAL,
         confidence=Confidence.CERTAIN,

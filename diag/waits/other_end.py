@@ -88,6 +88,8 @@ def of_pipe(scene: Scene, file: OpenFile, *, writes: bool) -> OtherEnd:
     if ends is not None:
         ends = tuple(end for end in ends if (end.reads if writes else end.writes))
     who, holders = _who(scene, ends, file)
+    if not holders and ends and not scene.around.hidden:
+        holders = (actor(scene.process),)  # it waits for itself
     fifo = file.kind == "file"
     name = f"FIFO {file.target}" if fifo else f"pipe {file.target.removeprefix('pipe:')}"
     path = file.target if fifo else None

@@ -94,6 +94,12 @@ def left_locked() -> SeenThread:
     return seen(CHILD, replace(made, holds=(replace(made.holds[0], inherited=True, taker=1),)))
 
 
+def kept_open(*, awaited: bool = True) -> SeenThread:
+    """A reader of a pipe that only who has inherited its other end has open; or a stranger to it."""
+    made = replace(wait(1, 1, PIPE_READ, actor(2)), fd=5)
+    return seen(PARENT, replace(made, holds=(replace(made.holds[0], inherited=awaited, taker=3),)))
+
+
 def timed(threads: tuple[SeenThread, ...]) -> tuple[SeenThread, ...]:
     """The same, but each of them waits with a time limit."""
     return tuple(
@@ -152,6 +158,7 @@ CASES = {
     "P002": (CALLS, busy(CALLS)),
     "P004": (UNSERVED, busy(UNSERVED)),
     "P005": (STOPPED, busy(STOPPED)),
+    "P006": ((kept_open(),), (kept_open(awaited=False),)),
     "P003": (
         (seen(ONE, wait(1, 1, PIPE_WRITE)),),
         (seen(ONE, replace(wait(1, 1, PIPE_WRITE), certain=False)),),
