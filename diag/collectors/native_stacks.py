@@ -61,7 +61,8 @@ def begin(view: CoreView, image: CoreImage) -> Callable[[], Natives]:
     files = _Files(image.modules)
     died = image.inlined and not signals.is_snapshot(image.signal)
     many = len(image.threads) > MANY
-    if (many or not died) and (own := own_stacks.collect(view, image, files.at, closely=died)):
+    closely = died and not image.jumped  # of a jump to where no code is, only who made it counts
+    if (many or not closely) and (own := own_stacks.collect(view, image, files.at, closely=closely)):
         kept = {tid: _kept(frames) for tid, frames in own.items()}
         return lambda: Natives(kept, None, ())
     from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - loads only when used

@@ -22,6 +22,7 @@ from diag.host.base import (
     Problem,
     Rows,
     Unwound,
+    WrongLink,
 )
 from diag.host.live import LiveHost
 
@@ -45,4 +46,5 @@ __all__ = [
     "Problem",
     "Rows",
     "Unwound",
+    "WrongLink",
 ]

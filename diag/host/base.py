@@ -192,6 +192,24 @@ class Unwound(msgspec.Struct, frozen=True, array_like=True):
     whole: bool  # it ends where a thread or a program begins
 
 
+class WrongLink(msgspec.Struct, frozen=True, array_like=True):
+    """A free block of CPython's small-object allocator that does not lead to another one."""
+
+    block: int  # address of what holds the link: a free block, or its pool
+    link: int  # where it leads instead; of a block that comes twice, that block
+    size: int  # bytes of a block there
+    why: str  # twice, outside of its pool, between two blocks
+    past: int = 0  # bytes between the beginning of a block and where the link leads: of "between"
+
+
+class FreeBlocks(msgspec.Struct, frozen=True, kw_only=True):
+    """The lists of free blocks of CPython's small-object allocator."""
+
+    found: tuple[WrongLink, ...]
+    pools: int  # that were followed
+    cut: bool  # not all were
+
+
 class CoreSource(msgspec.Struct, frozen=True, kw_only=True):
     """Which core to look into, and where what it was mapped from lies on the machine that looks."""
 
@@ -396,6 +414,9 @@ class CoreView(Host, Protocol):
 
     def pointers(self, places: Sequence[tuple[int, int]], targets: Sequence[tuple[int, int]]) -> FoundWords:
         """Search memory (start, end) for aligned 8-byte words that point into ``targets`` (start, end)."""
+
+    def free_blocks(self) -> FreeBlocks:
+        """Follow the free blocks of CPython's small-object allocator; what is wrong with them."""
 
     def unwound(self) -> tuple[Unwound, ...]:
         """The stack of every thread, as far as it can be told without another program; () where it cannot."""

@@ -24,6 +24,7 @@ from diag.host.base import (
     FileId,
     FileStatus,
     FoundWords,
+    FreeBlocks,
     Hit,
     HostInfo,
     Logins,
@@ -187,6 +188,10 @@ class TapedHost:
     def pointers(self, places: Sequence[tuple[int, int]], targets: Sequence[tuple[int, int]]) -> FoundWords:
         """Search memory for words that point into ``targets``; only inside of a core."""
         return self._do(FoundWords, "pointers", list(places), list(targets))
+
+    def free_blocks(self) -> FreeBlocks:
+        """Follow the free blocks of CPython's allocator; only inside of a core."""
+        return self._do(FreeBlocks, "free_blocks")
 
     def unwound(self) -> tuple[Unwound, ...]:
         """The stack of every thread; only inside of a core."""

@@ -8,16 +8,18 @@ from diag.collectors import library_uses, past_calls
 from diag.collectors.native_names import Names
 from diag.collectors.pyobjects.image import version_named
 from diag.collectors.pyobjects.memory import Memory
-from diag.model.damage import Damage
+from diag.model.damage import Damage, Freed
 from diag.rules import core_code
 from diag.rules.known import extensions
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from diag.collectors.maps import Mapping
-    from diag.host import CoreView
+    from diag.collectors.pyobjects import PyObjects
+    from diag.host import CoreView, WrongLink
     from diag.model.core import CoreImage
+    from diag.model.snapshot import SeenThread
 
 MOST_LIBRARIES = 64
 """Files whose tables are read; measured: 2 ms each."""
@@ -41,3 +43,39 @@ def collect(view: CoreView, image: CoreImage, maps: Sequence[Mapping]) -> Damage
         past=tuple(past_calls.collect(view, image, memory, maps, places, Names.of(view, image))),
         uses=tuple(found for path in asked if (found := library_uses.collect(view, path, versions))),
     )
+
+
+def freed(view: CoreView, objects: PyObjects, threads: Sequence[SeenThread]) -> tuple[Freed, ...]:
+    """Look for objects that were freed while somebody had them, or twice; ``threads``: who died first.
+
+    What variables lead to is looked at first: it takes the least time, and tells most.
+    """
+    from diag.collectors.pyobjects import free_lists, reached  # noqa: PLC0415 - load only when used
+
+    if found := reached.freed(objects, _variables(objects, threads)):
+        return tuple(found)
+    if blocks := tuple(_of_block(one) for one in view.free_blocks().found):
+        return blocks[: free_lists.MOST]
+    return tuple(free_lists.check(objects))
+
+
+def _variables(objects: PyObjects, threads: Sequence[SeenThread]) -> Iterator[tuple[str, int]]:
+    """Yield each variable: those of functions at work, then those of the program itself."""
+    for seen in threads:
+        for frame in seen.stack.frames if seen.stack else ():
+            place = f"{frame.function} ({frame.file.rpartition('/')[2]}:{frame.line})"
+            for local in frame.locals:
+                if local.address:
+                    yield f"the variable {local.name} of {place}", local.address
+    for name, address in objects.module("__main__").items():
+        yield f"the variable {name} of __main__", address
+
+
+def _of_block(link: WrongLink) -> Freed:
+    """Say what is wrong with a free block: whoever counts references to what was there moves its link."""
+    where = f"the free blocks of {link.size} bytes"
+    if link.why == "twice":
+        text = "the same block is among them twice: it was freed twice"
+        return Freed(where=where, address=link.link, text=text)
+    text = f"the free block leads to {link.link:#x}, which is none: it was written to after it was freed"
+    return Freed(where=where, address=link.block, text=text, proves=False)

@@ -8,14 +8,14 @@ from msgspec.structs import replace
 
 from diag.collectors import core_fault, disassembly, maps
 from diag.investigate import core_damage
-from diag.rules import core_suspects
+from diag.rules import core_causes, core_suspects
 
 if TYPE_CHECKING:
     from diag.collectors.native_stacks import Natives
     from diag.collectors.pyobjects import PyObjects
     from diag.host import CoreView
     from diag.model.core import CoreImage
-    from diag.model.snapshot import Snapshot
+    from diag.model.snapshot import SeenThread, Snapshot
 
 
 class Death:
@@ -33,4 +33,12 @@ class Death:
         if fault is None:
             return snapshot
         snapshot = replace(snapshot, fault=fault, damage=self._damage)
+        if objects and self._damage and core_causes.asks_for_damage(snapshot):
+            found = core_damage.freed(self._view, objects, _dying_first(snapshot))
+            snapshot = replace(snapshot, damage=replace(self._damage, freed=found))
         return replace(snapshot, suspects=core_suspects.rank(snapshot))
+
+
+def _dying_first(snapshot: Snapshot) -> list[SeenThread]:
+    fault = snapshot.fault
+    return sorted(snapshot.threads, key=lambda seen: fault is None or seen.thread.tid != fault.tid)

@@ -92,6 +92,7 @@ class _Inquiry(Inquiry):
     def __init__(self, view: CoreView, image: CoreImage) -> None:
         super().__init__(view, pause=False)
         self._idents = idents(image)
+        self.ended = not signals.is_snapshot(image.signal)
 
     def forked_from(self, process: Process) -> Actor | None:
         """The parent of a process that was forked, as its stack shows; no other process is in a core."""

@@ -43,7 +43,10 @@ class _Ends(NamedTuple):
 
 def refine(inquiry: Inquiry, threads: Sequence[SeenThread]) -> list[SeenThread]:
     """Say of each thread that pauses between two such looks for whose end it waits."""
-    return [_link(inquiry, seen, threads) or seen if _may_watch(seen) else seen for seen in threads]
+    runs = not inquiry.ended
+    return [
+        _link(inquiry, seen, threads) or seen if _may_watch(seen, runs=runs) else seen for seen in threads
+    ]
 
 
 def again(inquiry: Inquiry, threads: Sequence[SeenThread]) -> tuple[SeenThread, ...]:
@@ -56,12 +59,12 @@ def _is_poll(seen: SeenThread) -> bool:
     return wait is not None and wait.how is How.POLLING and wait.resource.kind in ("child", "thread")
 
 
-def _may_watch(seen: SeenThread) -> bool:
+def _may_watch(seen: SeenThread, *, runs: bool) -> bool:
     wait = seen.wait
     if wait is None or seen.stack is None:
         return False
     if wait.how is How.RUNNING:
-        return True  # it may be in the middle of a look
+        return runs  # it may be in the middle of a look
     return wait.resource.kind in _KINDS and wait.how in (How.TIMED, How.IDLE)
 
 

@@ -33,6 +33,7 @@ class Inquiry:
         self.host = host
         self.pause = pause
         self.databases: Databases | None = None  # set where database servers may be asked
+        self.ended = False  # the core of a process that died: whose threads run do not go on
         self.clock = host.clock()
         self.gaps: list[Gap] = []
         self.processes: dict[int, Process | None] = {}

@@ -34,12 +34,22 @@ class LibraryUse(Fact, frozen=True, kw_only=True):
     version: str = ""  # where its own texts tell
 
 
+class Freed(Fact, frozen=True, kw_only=True):
+    """Memory of Python objects that was freed while somebody still had it, or was freed twice."""
+
+    where: str  # what shows it, in words: "free list of tuples of 3 items"
+    address: int
+    text: str  # what cannot be true there
+    proves: bool = True  # nothing but a reference released too often, or kept without a count, makes it so
+
+
 class Damage(Fact, frozen=True, kw_only=True):
     """Traces of what was at work before."""
 
     python: tuple[int, int] | None = None  # version; None: not known
     past: tuple[PastCall, ...] = ()  # of each thread the most recent first
     uses: tuple[LibraryUse, ...] = ()
+    freed: tuple[Freed, ...] = ()
 
     def use(self, library: str) -> LibraryUse | None:
         """What one library has to do with Python; None where it was not looked at or not readable."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from diag.model.core import CoreFault, CoreImage, Suspect
+    from diag.model.damage import Freed
     from diag.model.facts import Frame, Local
     from diag.model.graph import Actor
     from diag.model.snapshot import SeenThread, Snapshot
@@ -111,7 +112,34 @@ def _references(snapshot: Snapshot, fault: CoreFault) -> bool:
         return code.interpreter_called_allocator(frames)
     if fault.overflowed:
         return _hashes_for_ever(frames)
-    return code.in_object_work(frames) or _counts_nowhere(frames, fault)
+    return code.in_object_work(frames) or _counts_nowhere(frames, fault) or _of_damage(snapshot, fault)
+
+
+def _of_damage(snapshot: Snapshot, fault: CoreFault) -> bool:
+    """Whether the interpreter died by itself where objects are damaged: abort() is called."""
+    frames = [frame for frame in code.frames_at_fault(snapshot) if frame.address != fault.pc or fault.code]
+    return bool(freed(snapshot)) and fault.signal != _SIGABRT and code.is_interpreters_work(frames)
+
+
+def freed(snapshot: Snapshot) -> tuple[Freed, ...]:
+    """What shows that objects were freed while somebody had them, or twice."""
+    return snapshot.damage.freed if snapshot.damage else ()
+
+
+def asks_for_damage(snapshot: Snapshot) -> bool:
+    """Whether it would tell more of the cause if objects that were freed too early were looked for."""
+    fault, found = snapshot.fault, cause(snapshot)
+    if fault is None or found in (None, "C001", "C004", "C011"):
+        return False
+    return found != "C002" or not proven(snapshot, fault)
+
+
+def proven(snapshot: Snapshot, fault: CoreFault) -> bool:
+    """Whether the interpreter tells of a wrong count, or was at work on an object that cannot be one."""
+    if any(REFERENCES.search(text) for _, text in said(snapshot)):
+        return True
+    at_work = code.in_object_work(code.frames_at_fault(snapshot))
+    return fault.bad_object is not None and (at_work or any(one.proves for one in freed(snapshot)))
 
 
 def _counts_nowhere(frames: tuple[Frame, ...], fault: CoreFault) -> bool:
@@ -227,6 +255,8 @@ def evidence(snapshot: Snapshot) -> Iterator[Evidence]:
             source=f"{where}: memory at {bad.address:#x} ({bad.register})",
             text=f"object header: count {bad.count:#x}, type {bad.type_address:#x}: {bad.why}",
         )
+    for one in freed(snapshot):
+        yield Evidence(source=f"{core.path}, {one.where}", text=f"{one.address:#x}: {one.text}")
     if fault.instruction and fault.signal != _SIGABRT:  # which is sent: no instruction is at fault
         text = "; ".join((fault.instruction, *fault.words))
         yield Evidence(source=f"{where}: instruction at {fault.pc:#x}", text=text)

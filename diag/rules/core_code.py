@@ -128,6 +128,12 @@ def in_object_work(frames: Sequence[Frame]) -> bool:
     return any(OBJECT_WORK.fullmatch(_plain(frame.function)) for frame in inner if frame.address in places)
 
 
+def is_interpreters_work(frames: Sequence[Frame]) -> bool:
+    """Whether it was the interpreter's own code that died, or what it called of a C library."""
+    own = next((frame for frame in frames if not is_system(frame.library or "")), None)
+    return own is not None and (not own.native or is_interpreter(own))
+
+
 def interpreter_called_allocator(frames: Sequence[Frame]) -> bool:
     """Whether it was the interpreter that called the allocator: it frees each object's memory only once."""
     left = list(frames[:12])

@@ -34,6 +34,9 @@ def of(snapshot: Snapshot, rule: str, slug: str) -> Iterator[Finding]:
     if core is None or fault is None or causes.cause(snapshot) != rule:
         return
     told = _TELL[rule](snapshot, core, fault)
+    damaged = causes.freed(snapshot) if rule != _TELLING else ()
+    if damaged:
+        told = told._replace(against=(*told.against, _DAMAGED), suspects=True)
     hidden = next((gap for gap in snapshot.gaps if _TELLING in gap.blinds), None)
     if hidden and rule != _TELLING:
         told = told._replace(
@@ -62,6 +65,9 @@ def of(snapshot: Snapshot, rule: str, slug: str) -> Iterator[Finding]:
 
 _TELLING = "C002"
 """What looks like any other fault where the interpreter and its objects cannot be read."""
+
+
+_DAMAGED = "objects had been freed while somebody had them: what died may be the victim of that (C002)"
 
 
 def _worker(snapshot: Snapshot) -> str:
@@ -102,9 +108,11 @@ def _references(snapshot: Snapshot, core: CoreImage, fault: CoreFault) -> Told:
         what = f"freed an object's memory that was free already ({twice})"
     elif fault.bad_object and causes.wrong_header(code.frames_at_fault(snapshot), fault):
         what = f"met an object whose header cannot be true ({fault.bad_object.why})"
+    elif freed := causes.freed(snapshot):
+        what = f"died where an object had been freed too early ({freed[0].where}: {freed[0].text})"
     else:
         what = "died while the interpreter made, freed or visited an object"
-    proven = bool(said or (fault.bad_object and code.in_object_work(code.frames_at_fault(snapshot))))
+    proven = causes.proven(snapshot, fault)
     return Told(
         summary=f"{what}, in {causes.where(snapshot)}: a C extension releases references it does not own, or "
         f"writes where it should not; the interpreter is the victim{_names(snapshot)}",
@@ -112,11 +120,7 @@ def _references(snapshot: Snapshot, core: CoreImage, fault: CoreFault) -> Told:
         culprit=_suspect(snapshot),
         against=(
             "which extension it was is inferred from where the threads stood: the damage was done before",
-            *(
-                ()
-                if proven
-                else ("no object header that cannot be true was found: other damage may look like it",)
-            ),
+            *(() if proven else (_doubt(snapshot, fault),)),
         ),
         remedy=(
             *over_releases.known(snapshot),
@@ -129,6 +133,14 @@ def _references(snapshot: Snapshot, core: CoreImage, fault: CoreFault) -> Told:
         check=tuple(over_releases.prove(snapshot, core)),
         suspects=True,
     )
+
+
+def _doubt(snapshot: Snapshot, fault: CoreFault) -> str:
+    if causes.freed(snapshot):
+        return "that it died of this damage is inferred: other damage may lie behind it"
+    if fault.bad_object:
+        return "what overwrites an object in use looks the same"
+    return "no object header that cannot be true was found: other damage may look like it"
 
 
 def _heap(snapshot: Snapshot, core: CoreImage, fault: CoreFault) -> Told:

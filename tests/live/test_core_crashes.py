@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
+from diag.collectors import process
+from diag.collectors.pyobjects import PyObjects, free_lists
+from diag.host import CoreSource, LiveHost
 from tests.support.cli import Answer, diag
 from tests.support.cores import die, extension, gcore
 from tests.support.crashes import build
@@ -19,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from diag.host import CoreView
+    from diag.model.facts import Process
     from tests.support.servers import MariaDB
 
 pytestmark = pytest.mark.live
@@ -76,6 +82,73 @@ def dead_of_references(python: str, directory: Path, *kind: str) -> Answer:
     suspects = answer.json["core"]["suspects"]
     assert suspects[0]["library"] == str(directory / "jobqueue.so"), suspects
     return answer
+
+
+@pytest.mark.parametrize(
+    ("python", "value"),
+    [
+        ("2.7", "{'n': n}"),
+        ("2.7", "[n]"),
+        ("3.6", "n * 1.5"),
+        ("3.8", "n * 1.5"),
+        ("3.11", "[n]"),
+        ("3.12", "n * 1.5"),
+        ("3.13", "(n, n)"),
+    ],
+    indirect=["python"],
+)
+def test_what_variables_lead_to_was_freed(python: str, value: str, directory: Path) -> None:
+    """No second thread, and the death may look like any use of NULL: memory tells what had been freed."""
+    extension(python, directory)
+    program = (
+        "import jobqueue\norders = {}\n"
+        "for n in range(100000):\n"
+        f"    lines = [{value}]\n    orders[n % 50] = lines\n"
+        "    one = jobqueue.first(lines)\n    del one\n    str(orders.get(n * 7 % 50))\n"
+    )
+    answer = diag("core", die([python, "-c", program], directory, env={"PYTHONPATH": str(directory)}))
+    assert answer.codes == ["C002"], answer
+    assert answer.json["core"]["suspects"][0]["library"] == str(directory / "jobqueue.so")
+    found = answer.found("C002")
+    if found["confidence"] == "likely":
+        assert re.search("variable|free (?:list|block)", str(found["evidence"])), answer
+
+
+@on_pythons("2.7", "3.6", "3.10", "3.13")
+def test_a_healthy_memory_has_no_damage(python: str, directory: Path) -> None:
+    """Objects come and go in three threads and in the middle of a collection; then C code uses NULL."""
+    (directory / "churn.py").write_text(
+        "import ctypes, gc, json, threading, time\n"
+        "class Last(object):\n"
+        "    def __del__(self): ctypes.PyDLL(None).PyObject_GetIter(None)\n"
+        "def churn():\n"
+        "    kept = []\n"
+        "    while True:\n"
+        "        for n in range(50):\n"
+        "            kept.append((json.loads(json.dumps({'a': n})), {n}, [n] * (n % 5), (n,) * (n % 7)))\n"
+        "        del kept[:-200]\n"
+        "for n in range(3):\n"
+        "    thread = threading.Thread(target=churn)\n    thread.daemon = True\n    thread.start()\n"
+        "time.sleep(0.4)\none = Last()\none.ring = [one]\ndel one\ngc.collect()\ntime.sleep(0.5)\n"
+        "Last()\n"
+    )
+    core = die([python, "churn.py"], directory)
+    answer = diag("core", core)
+    assert answer.codes == ["C003"], answer
+    assert not any("freed" in line for line in answer.found("C003")["against"]), answer
+    view = LiveHost().inside(CoreSource(path=str(core)))
+    blocks = view.free_blocks()
+    assert (blocks.found, blocks.cut) == ((), False)
+    assert blocks.pools > 50
+    objects = PyObjects.attach(view, one_process(view))
+    assert isinstance(objects, PyObjects)
+    assert free_lists.check(objects) == []
+
+
+def one_process(view: CoreView) -> Process:
+    found = process.collect(view, view.image().pid, view.clock())
+    assert found
+    return found
 
 
 @pytest.mark.parametrize("python", ["2.7", "3.13"], indirect=True)

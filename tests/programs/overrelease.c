@@ -32,7 +32,14 @@ static PyObject *drop(PyObject *self, PyObject *one)
     Py_RETURN_NONE;
 }
 
-static PyMethodDef methods[] = {{"spool", spool, METH_VARARGS, ""}, {"drop", drop, METH_O, ""}, {NULL, NULL, 0, NULL}};
+/* Returns what it was only lent. */
+static PyObject *first(PyObject *self, PyObject *list)
+{
+    return PyList_GetItem(list, 0);
+}
+
+static PyMethodDef methods[] = {{"spool", spool, METH_VARARGS, ""}, {"drop", drop, METH_O, ""},
+                                {"first", first, METH_O, ""}, {NULL, NULL, 0, NULL}};
 
 #if PY_MAJOR_VERSION >= 3
 static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "jobqueue", NULL, -1, methods, NULL, NULL, NULL, NULL};

@@ -20,6 +20,7 @@ from diag.host.base import (
     FileId,
     FileStatus,
     FoundWords,
+    FreeBlocks,
     Hit,
     HostInfo,
     Logins,
@@ -202,12 +203,19 @@ class CoreHost:
         """Search the writable memory of the process for aligned 8-byte words."""
         del pid
         self.image()
-        ranges = (
-            (one.address, one.address + min(one.in_file, one.in_memory))
-            for one in self._header.segments
-            if one.kind == elf.PT_LOAD and one.flags & 2 and one.in_file
-        )
-        return memory_search.find_in(ranges, self.memory.held, words)
+        return memory_search.find_in(self._writable(), self.memory.held, words)
+
+    def _writable(self) -> Iterator[tuple[int, int]]:
+        for one in self._header.segments:
+            if one.kind == elf.PT_LOAD and one.flags & 2 and one.in_file:
+                yield one.address, one.address + min(one.in_file, one.in_memory)
+
+    def free_blocks(self) -> FreeBlocks:
+        """Follow the free blocks of CPython's small-object allocator."""
+        from diag.host.core import pools  # noqa: PLC0415 - loads only when used
+
+        self.image()
+        return pools.check(self._writable(), self.memory.held)
 
     def pointers(self, places: Sequence[tuple[int, int]], targets: Sequence[tuple[int, int]]) -> FoundWords:
         """Search memory for aligned 8-byte words that point into ``targets``."""

@@ -55,6 +55,8 @@ def _walk(thread: CoreThread, files: _Files, read: Read, most: int) -> Unwound:
         frames.append(pc)
         # A return address may already belong to the next function, where the called one never returns.
         row = files.row(pc - returned)
+        if row is None and not returned and not files.is_code(pc):
+            row = _JUMPED
         if row is None:
             break
         if row.signal:
@@ -70,6 +72,10 @@ def _walk(thread: CoreThread, files: _Files, read: Read, most: int) -> Unwound:
             break
         registers, returned = caller, not row.signal
     return Unwound(tid=thread.tid, frames=tuple(frames), signals=tuple(signals), whole=whole)
+
+
+_JUMPED = Row(RSP, 8, b"", {RETURN: Saved(-8)}, signal=False, outermost=False)
+"""A jump to where no code is was a call: its return address lies on top of the stack."""
 
 
 def _caller(row: Row, registers: Mapping[int, int], stack: _Stack) -> dict[int, int] | None:
@@ -138,6 +144,11 @@ class _Files:
         if pc not in self._rows:
             self._rows[pc] = self._look_up(pc)
         return self._rows[pc]
+
+    def is_code(self, pc: int) -> bool:
+        """Whether a file with code is mapped around an address."""
+        number = bisect_right(self._starts, pc) - 1
+        return number >= 0 and pc < self._modules[number].end
 
     def _look_up(self, pc: int) -> Row | None:
         number = bisect_right(self._starts, pc) - 1

@@ -10,11 +10,10 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from tree_sitter import Language, Node, Parser
-from tree_sitter_python import language
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from tree_sitter import Node
 
     from diag.model.facts import Frame
     from diag.model.source import Source
@@ -54,6 +53,9 @@ def parse(text: bytes) -> Node | None:
 
     130 kB take 0.015 s; half a megabyte of the worst noise that was found takes a second.
     """
+    from tree_sitter import Language, Parser  # noqa: PLC0415 - load only when used: 10 ms
+    from tree_sitter_python import language  # noqa: PLC0415
+
     root = Parser(Language(language())).parse(text).root_node
     return root if root.descendant_count <= _FILE_NODES else None
 
