@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 HEX = "[0-9a-f]+"
 MAP = (
-    rf" in (?P<library>\S.{{0,300}}?)\[(?:(?P<map_offset>{HEX}),)?"
+    rf" in (?P<library>(?=\S)(?:(?!\+{HEX}\]).){{1,300}}?)\[(?:(?P<map_offset>{HEX}),)?"
     rf"(?P<map_base>{HEX})\+(?P<map_size>{HEX})\]"
 )
 """print_vma_addr() of mm/memory.c; the offset into the file came with Linux 6.0 and backports."""
@@ -172,13 +172,15 @@ def _comm(line: log_line.Line, end: int) -> str | None:
     before = line.text[line.start : end]
     if not line.text[:end].strip():
         return None
+    if not (line.uptime or line.log_time or line.tag):  # people quote lines without their head
+        before = before.rpartition("`")[2].lstrip("'\"")
     if found := _BEFORE_COMM.match(before):
         before = before[found.end() :]
     elif log_line.has_host(line) and before[:1] == " " and before.count(" ") > 1:
         before = before.strip().partition(" ")[2]  # the host's name
         # Who passed the line on: "host docker[2]: python[77]: segfault at ...".
         before = re.sub(rf"^{re.escape(line.tag or '')}(?:\[\d+\])?: +", "", before)
-    name = _PROMPT.sub("", before.rpartition("`")[2])  # people quote so
+    name = _PROMPT.sub("", before)
     if len(name.encode()) > COMM:
         name = name.split()[-1]
-    return name.strip().lstrip("'\"")[-COMM:] or None
+    return name.strip()[-COMM:] or None

@@ -13,7 +13,7 @@ from diag.model.crash import Role
 
 _CPU = r"(?: likely on CPU (?P<cpu>\d+) \(core (?P<core>\d+), socket (?P<socket>\d+)\))?"
 _BARE = r" in (?P<bare>[\w.+-]+\.so(?:\.\d+)*)(?=$)"  # its mapping was cut off
-_END = r"(?=\s*(?:$|['\"`<#(\[]))"
+_END = r"(?=\s*(?:$|['\"`<#(\[])|\s+kernel: )"
 # The names of arch/x86/kernel/traps.c.
 _TRAP = (
     r"(?P<trap>general protection(?: fault)?|control protection|trap (?:divide error|int3|overflow|"

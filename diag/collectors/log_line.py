@@ -20,6 +20,8 @@ _RFC5424 = re.compile(r"<\d{1,3}>1 \S+ \S+ (\S+) ")
 _TAG = re.compile(r"\s(?:\S+ )??([^\s:\[\]]+)(?:\[\d+\])?: ")
 # Where a message may begin: behind a closed bracket, a colon or a bar, and blanks.
 _BREAK = re.compile(r"(?:[\]:|]\s+|^(?:[-/>]+\s?)?|^\d\d:\d\d:\d\d\s+)$")
+# The same behind a head that tells the time: "... celery.worker ERROR x", "... - ERROR - x".
+_NAMED = re.compile(r"(?:\b(?:DEBUG|INFO|NOTICE|WARN(?:ING)?|ERROR|CRIT(?:ICAL)?|FATAL|ALERT)\b|\s-)\s+$")
 # Source code that quotes a log: an indented comment; a string literal is seen by its quotes.
 _COMMENT = re.compile(r"\s+(?:#|//|\*)\s")
 
@@ -59,7 +61,8 @@ def begins_message(line: Line, begin: int) -> bool:
     """Whether a message may begin at ``begin``: at the line's start or behind a head."""
     if 0 < line.start <= begin and not line.text[line.start : begin].strip(" ]"):
         return True
-    return bool(_BREAK.search(line.text[:begin]))
+    before = line.text[:begin]
+    return bool(_BREAK.search(before) or (line.stamp and _NAMED.search(before)))
 
 
 def has_host(line: Line) -> bool:

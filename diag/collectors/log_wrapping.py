@@ -12,11 +12,14 @@ _TEXTS = ("log", "MESSAGE", "message", "msg", "textPayload")
 _TIMES = ("time", "@timestamp", "timestamp", "ts", "__REALTIME_TIMESTAMP")
 _CONTAINER = re.compile(r"\S+ (?:stdout|stderr) [FP] ")  # CRI: time, stream, whole or part
 _KMSG = re.compile(r"(\d{1,3}),\d+,(\d+),[^,;]+(?:,[^;]*)?;")  # /dev/kmsg: priority, number, microseconds
+_COLOURS = re.compile(r"\x1b\[[\d;]{0,20}[A-Za-z]")  # of programs that take a container's log for a terminal
 _FIELD = re.compile(r"\s*MESSAGE=")  # journalctl -o export and -o verbose
 
 
 def unwrap(text: str) -> str:
     """Return the line itself, with the time and the writer that its wrapping tells."""
+    if "\x1b" in text:
+        text = _COLOURS.sub("", text)
     if text.startswith("{"):
         return _record(text)
     if match := _KMSG.match(text):
@@ -41,7 +44,8 @@ def _record(text: str) -> str:
     if not isinstance(inner, str):
         return text
     time = next((_time(record[key]) for key in _TIMES if key in record), None)
-    return " ".join(part for part in (time, _writer(record), inner.rstrip()) if part)
+    line = _COLOURS.sub("", inner).rstrip()
+    return " ".join(part for part in (time, _writer(record), line) if part)
 
 
 def _writer(record: dict[str, Any]) -> str:

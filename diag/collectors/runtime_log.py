@@ -23,6 +23,12 @@ FORMATS = (
         rf"#\s+(?P<signal>SIG[A-Z]+) \(0x{HEX}\) at pc=0x(?P<ip>{HEX}), pid=(?P<pid>\d+), tid=(?P<tid>\w+)",
         anywhere=False, program="java",
     ),
+    # Node's src/node_errors.cc: V8's own limit, not the machine's memory.
+    _death(
+        "node", "avaScript heap out",
+        r"FATAL ERROR: (?P<error_text>\S.{1,200} - JavaScript heap out of memory)\s*$",
+        anywhere=False, signal=6, program="node",
+    ),
     # Go's src/runtime/panic.go; what was recovered from is not printed so.
     _death(
         "go", "[signal SIG",

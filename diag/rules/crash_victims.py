@@ -30,7 +30,10 @@ _COLLECTOR = re.compile(
     r"visit_\w+|subtract_refs|update_refs|move_\w*unreachable\w*|deduce_unreachable|gc_\w+|collect\w*|"
     r"untrack_\w+|_?PyGC_\w+|_?PyObject_GC_\w+|\w*_?traverse"
 )
-_RELEASE = re.compile(r"_Py_Dealloc|_?Py_X?DECREF|\w*_?dealloc|_Py_NegativeRefcount|delete_garbage|\w+_clear")
+_RELEASE = re.compile(
+    r"_Py_Dealloc|_?Py_X?DECREF|\w*_?dealloc|_Py_NegativeRefcount|delete_garbage|\w+_clear|"
+    r"clear_weakref\w*|_?Py(?:Object_Clear|Weakref_Clear)\w*|handle_weakrefs"
+)
 # They read and write where their caller tells them to.
 _ORDERED = re.compile(
     r"(?:__)?(?:mem(?:cpy|move|set|cmp|chr|rchr|pcpy)|st[rp]n?(?:len|cpy|cmp|cat|chr|dup)\w*|str(?:rchr|str|casecmp)|"

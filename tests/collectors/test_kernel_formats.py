@@ -269,6 +269,13 @@ def test_what_a_program_wrote_to_kmsg_is_no_word_of_the_kernel(head: str) -> Non
     assert event.tag == "a program through /dev/kmsg"
 
 
+def test_two_lines_in_one_give_the_first_and_no_mixture() -> None:
+    first = "kernel: app[77]: segfault at 0 ip 0 sp 0 error 4 in liba.so[7f00+1000]"
+    event = parse_line(f"{first} {first.replace('liba', 'libb')}", AT)
+    assert event is not None
+    assert (event.program, event.library) == ("app", "liba.so")
+
+
 def test_who_passed_a_line_on_is_not_its_program() -> None:
     event = parse_line("Nov 26 06:27:50 web-01 relay[5]: app[77]: segfault at 0 ip 0 sp 0 error 4", AT)
     assert event is not None

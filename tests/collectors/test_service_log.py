@@ -21,6 +21,18 @@ TIME = "[2026-11-11 07:00:03,044: ERROR/MainProcess] "
             "prematurely: signal 11 (SIGSEGV) Job: 3.')",
             "billiard-lost", None, 11,
         ),
+        (
+            "2026-11-11 07:00:03,044 celery.worker INFO Process 'ForkPoolWorker-3' pid:70 exited with "
+            "'signal 11 (SIGSEGV)'", "billiard-exit", 70, 11,
+        ),
+        (
+            "2026-11-11 07:00:03,044 - celery - ERROR - Process 'ForkPoolWorker-3' pid:70 exited with "
+            "'signal 11 (SIGSEGV)'", "billiard-exit", 70, 11,
+        ),
+        (
+            "\x1b[36mweb-1  |\x1b[0m \x1b[31mProcess 'ForkPoolWorker-3' pid:70 exited with "
+            "'signal 11 (SIGSEGV)'\x1b[0m", "billiard-exit", 70, 11,
+        ),
         ("!!! uWSGI process 70 got Segmentation Fault !!!", "uwsgi-segv", 70, 11),
         ("DAMN ! worker 2 (pid: 70) died, killed by signal 6 :( trying respawn ...", "uwsgi-died", 70, 6),
         ("[2026-11-11 07:00:03 +0000] [1] [ERROR] Worker (pid:70) was sent SIGSEGV!", "gunicorn", 70, 11),
@@ -78,6 +90,10 @@ TIME = "[2026-11-11 07:00:03,044: ERROR/MainProcess] "
         ("web-1 exited with code 134", "container", None, 6),
         ("Nov 11 07:00:03 h systemd[1]: Caught <ABRT>, core dump failed.", "manager", 1, 6),
         ("#  SIGSEGV (0xb) at pc=0x00007f24ea928fc8, pid=70, tid=71", "jvm", 70, 11),
+        (
+            "FATAL ERROR: Reached heap limit Allocation failed - JavaScript heap out of memory",
+            "node", None, 6,
+        ),
         ("[signal SIGSEGV: segmentation violation code=0x1 addr=0x8 pc=0x535677]", "go", None, 11),
         ("./app.rb:5: [BUG] Segmentation fault at 0x0000000000000010", "ruby", None, 11),
         ("2026-11-11  7:00:03 0 [ERROR] mysqld got signal 11 ;", "mysqld", None, 11),

@@ -23,6 +23,16 @@ ENTRIES = (
         signals=frozenset({7}),
     ),
     Known(
+        name="v8-heap-limit",
+        cause="V8 reached the limit of its own heap, which it sets by the memory it finds or by "
+        "--max-old-space-size: the machine may have memory left",
+        fix="see what grows (node --heapsnapshot-near-heap-limit=1); raise --max-old-space-size only as far "
+        "as the container's limit allows",
+        reference="nodejs/node#33339",
+        said=r"JavaScript heap out of memory",
+        signals=frozenset({6}),
+    ),
+    Known(
         name="musl-thread-stack",
         cause="musl gives threads 128 KiB of stack; deep C recursion (re, json, ssl) overruns it",
         fix="threading.stack_size(2 * 1024 * 1024) before threads start, or an image with glibc",
