@@ -135,9 +135,17 @@ def _pauses(inquiry: Inquiry, pid: int, calls: Sequence[tuple[int, Syscall]], *,
 
 
 def runs_loop(inquiry: Inquiry, pid: int) -> bool:
-    """Whether a process sleeps in an event loop that soon has something to do."""
-    calls = [(thread.tid, thread.syscall) for thread in inquiry.threads(pid) if thread.syscall]
-    return _loops(inquiry, pid, calls)
+    """Whether a process sleeps in an event loop with something due; looks again while it is awake."""
+    for turn in range(LOOKS):
+        if turn:
+            inquiry.host.sleep(PAUSE)
+        calls = list(threads.syscalls(inquiry.host, pid))
+        asleep = [(tid, call) for tid, call in calls if call]
+        if _loops(inquiry, pid, asleep):
+            return True
+        if len(asleep) == len(calls) or (not asleep and _hidden(inquiry, pid)):
+            return False
+    return False
 
 
 def _loops(

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 _MOST_FRAMES = 60
 """Frames of one of them that are looked at, the innermost first."""
 _LONGEST = 4096
+_TRIES = 5
+_PAUSE = 0.003
+"""Seconds after which a loop that was awake mostly sleeps again."""
 
 
 class Suspended(NamedTuple):
@@ -46,6 +49,7 @@ class All(NamedTuple):
     found: tuple[Suspended, ...] = ()
     calls: tuple[Where, ...] = ()  # functions that a loop will call later
     read: bool = True  # False: its memory can not be read
+    whole: bool = True  # False: its loop ran meanwhile, at each try: what was read may be torn
 
 
 def look(inquiry: Inquiry, pid: int) -> All:
@@ -90,12 +94,34 @@ def _home(file: str) -> str | None:
 
 
 def _read(inquiry: Inquiry, pid: int) -> All:
+    """Read until the loop has slept all the while, or several times: it takes some milliseconds each."""
     objects = inquiry.objects(pid)
     if objects is None:
         return All(read=False)
+    found = All()
+    for turn in range(_TRIES):
+        if turn:
+            objects.forget()
+            inquiry.host.sleep(_PAUSE)
+        tid = _runner(inquiry, pid)
+        ran = _ran(inquiry, pid, tid)
+        found = _read_once(objects, pid, tid)
+        if tid is not None and ran == _ran(inquiry, pid, tid):
+            return found
+    return found._replace(whole=False)
+
+
+def _ran(inquiry: Inquiry, pid: int, tid: int | None) -> bytes:
+    """What changes whenever a thread has run; nothing where the kernel does not tell."""
+    try:
+        return inquiry.host.read(f"/proc/{pid}/task/{tid}/schedstat", 4096) if tid else b""
+    except OSError:
+        return b""
+
+
+def _read_once(objects: PyObjects, pid: int, tid: int | None) -> All:
     tasks = asyncio_tasks.tasks(objects)
     seen = [loops.describe(objects, one) for one in sorted({task.loop for task in tasks if task.loop})]
-    tid = _runner(inquiry, pid)
 
     def made(kind: str, name: str | None, address: int, found: Sequence[TaskFrame]) -> Suspended:
         stack = Stack(

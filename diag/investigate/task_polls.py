@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from diag.investigate.inquiry import Inquiry
     from diag.investigate.lock_graph import LockGraph
-    from diag.investigate.suspended import Suspended
+    from diag.investigate.suspended import All, Suspended
     from diag.model.facts import Where
     from diag.model.graph import Resource, Wait
 
@@ -39,11 +39,16 @@ def add(inquiry: Inquiry, graph: LockGraph, wanted: dict[str, Resource], pids: I
             graph.waits.extend(waits)
             if waits and turn:
                 inquiry.suspended[pid] = found
-            elif not waits and pollers.may_be_trying([one.stack for one in found.found], (), wanted):
-                trying.append(pid)  # a thread of an executor may be trying for a task
+            elif not waits and (not found.whole or _may_be_trying(found, wanted)):
+                trying.append(pid)
         left = trying
         if not left:
             return
+
+
+def _may_be_trying(seen: All, wanted: dict[str, Resource]) -> bool:
+    """Whether a thread of an executor may try at this moment for a task."""
+    return pollers.may_be_trying([one.stack for one in seen.found], (), wanted)
 
 
 def elsewhere(inquiry: Inquiry, graph: LockGraph, pids: Collection[int]) -> Iterator[Wait]:
