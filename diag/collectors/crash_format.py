@@ -23,6 +23,9 @@ MAP = (
 )
 """print_vma_addr() of mm/memory.c; the offset into the file came with Linux 6.0 and backports."""
 
+QUOTING = "a program that quotes it"
+"""Who wrote a line of which more than its head stands before the thread's name."""
+
 COMM = 15  # TASK_COMM_LEN of the kernel, less its NUL
 
 SIGNALS = {
@@ -101,8 +104,10 @@ def event(line: log_line.Line, match: re.Match[str], form: Format, at: LogLine) 
     fields = _fields(match, form)
     if form.role is Role.REPORT and fields.get("signal") in _ENDINGS:
         return None
+    tag = line.tag
     if form.comm:
-        fields["program"] = _comm(line, match.start())
+        fields["program"], quoting = _comm(line, match.start())
+        tag = tag or (QUOTING if quoting and line.log_time else None)
     more = fields.keys() - _FIELDS
     details = tuple((name, fields.pop(name)) for name in list(fields) if name in more) if more else ()
     return CrashEvent(
@@ -113,7 +118,7 @@ def event(line: log_line.Line, match: re.Match[str], form: Format, at: LogLine) 
         text=line.text,
         log_time=line.log_time,
         uptime=line.uptime,
-        tag=line.tag,
+        tag=tag,
         details=details,
         **fields,
     )
@@ -164,14 +169,14 @@ def signal_number(text: str) -> int:
     return SIGNALS.get(text.upper().removeprefix("SIG")) or _WORDS.get(text.lower().strip(), 0)
 
 
-def _comm(line: log_line.Line, end: int) -> str | None:
+def _comm(line: log_line.Line, end: int) -> tuple[str | None, bool]:
     """Cut the name of a thread, which may hold blanks, colons and brackets, out of what is before.
 
-    It ends at ``end`` and has at most 15 bytes.
+    It ends at ``end`` and has at most 15 bytes. Also tells whether other text stands before it.
     """
     before = line.text[line.start : end]
     if not line.text[:end].strip():
-        return None
+        return None, False
     if not (line.uptime or line.log_time or line.tag):  # people quote lines without their head
         before = before.rpartition("`")[2].lstrip("'\"")
     if found := _BEFORE_COMM.match(before):
@@ -181,6 +186,7 @@ def _comm(line: log_line.Line, end: int) -> str | None:
         # Who passed the line on: "host docker[2]: python[77]: segfault at ...".
         before = re.sub(rf"^{re.escape(line.tag or '')}(?:\[\d+\])?: +", "", before)
     name = _PROMPT.sub("", before)
-    if len(name.encode()) > COMM:
+    quoting = len(name.encode()) > COMM
+    if quoting:
         name = name.split()[-1]
-    return name.strip()[-COMM:] or None
+    return name.strip()[-COMM:] or None, quoting

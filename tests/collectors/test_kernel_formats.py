@@ -269,6 +269,16 @@ def test_what_a_program_wrote_to_kmsg_is_no_word_of_the_kernel(head: str) -> Non
     assert event.tag == "a program through /dev/kmsg"
 
 
+def test_a_program_that_quotes_a_line_in_its_own_log_is_not_the_kernel() -> None:
+    for head in (
+        "[2026-11-26 06:27:50,123] INFO in app: a user said ",
+        "2026-11-26 06:27:50 WARNING got the log: ",
+    ):
+        event = parse_line(f"{head}app[77]: segfault at 0 ip 0 sp 0 error 4", AT)
+        assert event is not None
+        assert (event.program, event.tag) == ("app", "a program that quotes it")
+
+
 def test_two_lines_in_one_give_the_first_and_no_mixture() -> None:
     first = "kernel: app[77]: segfault at 0 ip 0 sp 0 error 4 in liba.so[7f00+1000]"
     event = parse_line(f"{first} {first.replace('liba', 'libb')}", AT)
