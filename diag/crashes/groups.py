@@ -258,12 +258,19 @@ def _normal(text: object) -> str:
     return re.sub(r"0x[0-9a-f]+|\d+", "#", str(text))
 
 
+def _one_boot(events: Sequence[CrashEvent]) -> list[float]:
+    """Return the kernel's own times of crashes; nothing where they may be of several boots."""
+    clock = [float(event.uptime) for event in events if event.uptime]
+    files = {event.at.file for event in events}
+    return clock if len(files) == 1 and clock == sorted(clock) else []
+
+
 def _group(members: list[tuple[CrashEvent, list[CrashEvent]]], zone: tzinfo, left_out: int) -> CrashGroup:
     events = [event for event, _ in members]
     reports = [report for _, told in members for report in told]
     sample = events[0]
     times = [event.time for event in events if event.time is not None]
-    clock = times or [float(event.uptime) for event in events if event.uptime]
+    clock = times or _one_boot(events)
     names = [event.program for event in (*events, *reports) if event.program]
     return CrashGroup(
         program=names[0] if names else None,

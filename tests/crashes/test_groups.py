@@ -121,6 +121,19 @@ def test_time_stamps_of_the_kernels_clock_alone_still_show_a_rhythm() -> None:
     assert (group.first, group.period) == (None, "every 10 min")
 
 
+def test_the_kernels_clocks_of_several_boots_make_no_rhythm() -> None:
+    def crash(at: float, tid: int) -> str:
+        return f"[{at:12.6f}] app[{tid}]: segfault at 8 ip 7f0000001010 sp 7f24d3ffdc20 error 4{MAP}"
+
+    boots = [crash(100, 5), crash(7300, 6), crash(3700, 7)]
+    assert groups(*boots)[0].period is None
+    assert groups(*sorted(boots))[0].period == "every 1 hour"
+    logs = [
+        event for number, line in enumerate(sorted(boots)) for event in read(line, name=f"dmesg.{number}")
+    ]
+    assert group(logs)[0].period is None
+
+
 def test_ten_thousand_deaths_are_joined_in_no_time() -> None:
     lines = []
     for number in range(10_000):

@@ -19,6 +19,7 @@ with atheris.instrument_imports(include=["diag"]):
     from diag.collectors.crash_lines import NEEDLES
     from diag.collectors.log_events import Dating, events, in_memory
     from diag.crashes.book import Book
+    from diag.crashes.clocks import align
     from diag.crashes.groups import group
     from diag.diagnose import diagnose
     from diag.model.snapshot import Snapshot
@@ -36,6 +37,12 @@ SEEDS = (
     "[2026-11-11 07:00:01,000: ERROR/MainProcess] Process 'W-1' pid:5 exited with 'signal 11 (SIGSEGV)'\n",
     "User process fault: interruption code 003b ilc:3 in libc.so.6[3ffb2e80000+100000]\n"
     "CPU: 2 PID: 3011 Comm: python3 Not tainted\nUser PSW : 0705200180000000 000003ffb2e81234\n",
+    '{"__REALTIME_TIMESTAMP":"1794380400123456","_TRANSPORT":"kernel","_SOURCE_MONOTONIC_TIMESTAMP":"5",'
+    '"MESSAGE":"app[7]: segfault at 0 ip           (null) sp 7ff0 error 14 in app[400000+1000]"}\n',
+    "#  SIGSEGV (0xb) at pc=0x00007f24ea928fc8, pid=70, tid=71\n# Problematic frame:\n# C  [libx.so+0x1]\n",
+    "jeu. déc. 3 07:00:01 h x: `app[77]:  segfault at 8 in l[...+18] error 5 ip 7f sp 8 likely on CPU 1 \n"
+    "type=SECCOMP msg=audit(1794380400.123:9) : pid=5 comm=a exe=/a sig=SIGSYS arch=x86_64 syscall=ptrace "
+    "compat=0 ip=0x7f1\nweb-1 exited with code 139\n",
     "6,1,123456789,-;Out of memory: Killed process 5 (a (b) c) total-vm:9kB, anon-rss:8kB, UID:0\n",
 )
 
@@ -45,8 +52,8 @@ def one_input(data: bytes) -> None:
     book = Book()
     for event in events("log", in_memory(data), Dating(NOW, timezone.utc, boot=NOW)):
         book.add(event)
-    found = group(book.events)
-    snapshot = Snapshot(crashes=book.events, crash_groups=found)
+    told, _ = align(book.events, timezone.utc)
+    snapshot = Snapshot(crashes=told, crash_groups=group(told))
     diagnose(snapshot, command=("diag",), view="segfaults", taken_at=NOW, families="C")
     view(snapshot)
     list(section(snapshot, NOW, verbose=True))
