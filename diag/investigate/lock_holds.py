@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
-from diag.collectors import descriptors
-from diag.collectors.setting import number
+from diag.collectors import descriptors, sockets
+from diag.collectors.setting import number, text
 from diag.investigate.lock_files import id_of
 from diag.model.facts import Evidence
 from diag.model.graph import Hold
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 _PIDS = 32768
 """Process ids there are before they are used again, where the kernel does not say (its default)."""
+_STDERR = 2
+_SOCKET = re.compile(r"socket:\[(\d+)\]")
 
 
 def find(inquiry: Inquiry, files: LockFiles, lock: FileLock) -> tuple[Hold, ...]:
@@ -33,9 +36,12 @@ def find(inquiry: Inquiry, files: LockFiles, lock: FileLock) -> tuple[Hold, ...]
     first = inquiry.process(found[0].pid)
     gone = lock.pid >= 0 and found[0].pid != lock.pid  # 0: not in this pid namespace; -1: OFD, unknown
     taker = inquiry.process(lock.pid) if gone else None
-    inherited = gone and lock.kind != "posix" and first is not None and _passed_on(inquiry, lock, first)
-    if taker and first and taker.started > first.started:
-        taker = None  # its pid was used again
+    inherited = handed = False
+    if gone and lock.kind != "posix" and first is not None:
+        inherited = _passed_on(inquiry, lock, first)
+        handed = not inherited and _handed_over(inquiry, first, taker)
+    if taker and first and not _is_taker(inquiry, taker, first):
+        taker = None  # its pid may have been used again
     listed = (Evidence(source="/proc/locks", text=lock.text),) if lock.listed else ()
     return tuple(
         Hold(
@@ -45,7 +51,8 @@ def find(inquiry: Inquiry, files: LockFiles, lock: FileLock) -> tuple[Hold, ...]
             since=process.since if (process := inquiry.process(item.pid)) else None,
             taker=lock.pid or None if gone else None,
             taker_lives=taker is not None,
-            inherited=inherited,
+            inherited=inherited or handed,
+            handed=handed,
             # An OFD lock that several share names no taker: the first is no more than the likeliest.
             certain=lock.pid >= 0 or len(found) == 1,
             passive=not gone and item is not found[0],
@@ -69,6 +76,39 @@ def _passed_on(inquiry: Inquiry, lock: FileLock, keeper: Process) -> bool:
     # The taker is gone: only the numbers tell who came first. They are given in turn, and begin again.
     most = number(inquiry.host, "/proc/sys/kernel/pid_max") or _PIDS
     return (keeper.pid - lock.pid) % most < most // 2
+
+
+def _handed_over(inquiry: Inquiry, keeper: Process, taker: Process | None) -> bool:
+    """Whether a lock seems to have come to an older process in a message (SCM_RIGHTS in unix(7)).
+
+    A helper that takes a lock for its parent, on a descriptor of the parent's, ends: the taker that lives on
+    has given it away. Of one that is gone nobody can tell; but messages come through a UNIX socket.
+    """
+    if taker is not None and _is_taker(inquiry, taker, keeper):
+        return taker.state not in "ZX"
+    try:
+        links = [link for link in inquiry.host.fds(keeper.pid) if link.fd > _STDERR]
+    except OSError:
+        return False
+    inodes = {int(match[1]) for link in links if (match := _SOCKET.fullmatch(link.target))}
+    return bool(inodes) and any(row.inode in inodes for row in sockets.rows(inquiry.host, keeper.pid, "unix"))
+
+
+def _is_taker(inquiry: Inquiry, process: Process, keeper: Process) -> bool:
+    """Whether a process with the taker's number is the taker, and no later one that was given the number."""
+    if process.started <= keeper.started:
+        return True
+    kin = process.ppid == keeper.pid or process.ppid == keeper.ppid > 1
+    return kin or _is_first(inquiry)
+
+
+def _is_first(inquiry: Inquiry) -> bool:
+    """Whether no pid can have been used twice: fewer processes were ever made than there are numbers."""
+    for line in (text(inquiry.host, "/proc/stat") or "").splitlines():
+        name, _, value = line.partition(" ")
+        if name == "processes":
+            return int(value) < (number(inquiry.host, "/proc/sys/kernel/pid_max") or _PIDS)
+    return False
 
 
 def _by_pid_alone(inquiry: Inquiry, files: LockFiles, lock: FileLock) -> tuple[Hold, ...]:

@@ -138,6 +138,8 @@ def describe_hold(inquiry: Inquiry, hold: Hold, names: frozenset[str]) -> Hold:
     """Say which thread of the holder took the lock and on which line, where its stacks show it."""
     if hold.taken_at is not None or (hold.passive and not inquiry.has_stacks(hold.holder.pid)):
         return hold
+    if hold.taker and (hold.handed or not hold.inherited):
+        return _busy(inquiry, hold)  # no line of its own took it
     found = list(_taken(inquiry, hold, names, inquiry.stacks(hold.holder.pid)))
     if not found:
         return _in_task(inquiry, hold, names) or _busy(inquiry, hold)

@@ -80,6 +80,7 @@ class Hold(Fact, frozen=True, kw_only=True):
     passive: bool = False  # shares the descriptor with the taker, who has it too and can release it
     abandoned: bool = False  # of a lock inside a process: whoever took it is gone without giving it back
     inherited: bool = False  # the taker is gone or has closed it; this process got it by fork or exec
+    handed: bool = False  # inherited, but by a message (SCM_RIGHTS): this process is older than the taker
     session: SessionId | None = None  # of a database lock: the session that has it
     evidence: tuple[Evidence, ...] = ()
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from diag.rules.lock_causes import Cause
 
 CODE, SLUG = "L006", "idle-holder"
+_MOST_CHECKED = 3
 _IN_THE_CODE = (
     "in the code: hold the lock only around what it protects, never over sleeps, waits for work or network "
     "calls"
@@ -42,7 +43,7 @@ def check(snapshot: Snapshot) -> Iterator[Finding]:
                 f"{phrases.who(holder)} holds the {cause.hold.resource.name}"
                 f"{phrases.also(cause.also)}"
                 f"{', taken' + phrases.at(cause.hold.taken_at) if cause.hold.taken_at else ''}, while it "
-                f"{_doing(cause)}; {phrases.waiting(len(cause.actors))} for it"
+                f"{_doing(cause)}; {_beside(cause)}{phrases.waiting(len(cause.actors))} for it"
             ),
             severity=Severity.WARNING,
             confidence=cause.confidence,
@@ -54,13 +55,26 @@ def check(snapshot: Snapshot) -> Iterator[Finding]:
             against=tuple(_against(cause)),
             remedy=(
                 _remedy(cause),
+                *_others(cause),
                 _IN_SQLITE if cause.hold.resource.part else _IN_THE_CODE,
             ),
             check=(
-                *phrases.check_stack(holder.pid),
+                *phrases.check_stack(holder.pid, *(other.pid for other in cause.beside[:_MOST_CHECKED])),
                 *phrases.check_lock(cause.hold.resource),
             ),
         )
+
+
+def _beside(cause: Cause) -> str:
+    """Name the readers that hold it as well: the writer waits for the last of them."""
+    if not cause.beside:
+        return ""
+    return f"{phrases.others(cause.beside)} hold{'s' if len(cause.beside) == 1 else ''} it, too; "
+
+
+def _others(cause: Cause) -> Iterator[str]:
+    if cause.beside:
+        yield f"the same for {phrases.others(cause.beside)}: the lock is free when the last of them lets go"
 
 
 def _remedy(cause: Cause) -> str:

@@ -62,6 +62,16 @@ class Cause(Fact, frozen=True, kw_only=True):
         )
 
     @property
+    def beside(self) -> tuple[Actor, ...]:
+        """Who else holds the last lock of the chain, as readers do: each of them has to let go."""
+        last = self.path[-1]
+        mine = [hold for hold in last.holds if not hold.passive and hold.resource.kind in LOCKS]
+        if self.hold.holder.pid not in {hold.holder.pid for hold in mine}:
+            return ()
+        found = {hold.holder.pid: hold.holder for hold in mine if hold.holder.pid != self.hold.holder.pid}
+        return tuple(found.values())
+
+    @property
     def timed(self) -> bool:
         """Whether one of the chain waits with a time limit: it may go on by itself."""
         return any(wait.how is How.TIMED for wait in self.path)

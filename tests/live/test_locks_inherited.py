@@ -83,3 +83,22 @@ def test_flock_command_with_a_program_inside(tmp_path: Path) -> None:
             assert finding["culprit"]["pid"] in family, answer
             assert second.pid in pids(finding["victims"]), answer
             assert pids(lock_of(answer, path)["holders"]) <= family
+
+
+@pytest.mark.parametrize("then", ["ends", "closes"])
+def test_a_lock_that_came_in_a_message(then: str, python: str, tmp_path: Path) -> None:
+    """The keeper is older than the taker, and no line of its own took the lock."""
+    path = tmp_path / "app.lock"
+    with (
+        running(python, LOCKS, "hand-over", path, then) as keeper,
+        running(python, LOCKS, "wait", path) as waiter,
+    ):
+        wait_for_call(waiter.pid, "flock")
+        answer = diag_locks(path)
+        finding = answer.found("L003", keeper.pid)
+        assert finding["confidence"] == "likely", answer
+        assert pids(finding["victims"]) == {waiter.pid}, answer
+        fate = "is gone" if then == "ends" else "no longer has it open"
+        assert f"pid {keeper.said['taker']}, which took it, {fate}" in finding["summary"], answer
+        [holder] = lock_of(answer, path)["holders"]
+        assert holder["where"] is None, answer

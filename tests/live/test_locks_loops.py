@@ -109,7 +109,9 @@ def test_a_ring_of_tasks(python: str, tmp_path: Path) -> None:
         running(python, LOOPS, "ring", first, second) as one,
         running(python, LOOPS, "ring", second, first) as other,
     ):
-        wait_until(lambda: lock_lines(first) and lock_lines(second), "both have one")
+        wait_until(
+            lambda: all(path.exists() and lock_lines(path) for path in (first, second)), "both have one"
+        )
         wait_for_poller(one.pid, second)
         wait_for_poller(other.pid, first)
         for answer in (diag_locks(first), diag("why", other.pid)):
@@ -140,6 +142,6 @@ def test_who_takes_turns_inside_a_process(role: str, python: str, tmp_path: Path
     path = tmp_path / "app.lock"
     name, *how = role.split()
     with running(python, LOOPS, name, path, *how) as workers:
-        wait_until(lambda: lock_lines(path), "one of them has the lock")
+        wait_until(lambda: path.exists() and lock_lines(path), "one of them has the lock")
         assert_quiet(diag_locks(path))
         assert_quiet(diag("why", workers.pid))

@@ -239,6 +239,29 @@ def exec_and_leave(path):
     os._exit(0)
 
 
+def hand_over(path, then):
+    """A younger process takes the lock, sends its descriptor here (SCM_RIGHTS), and ends or closes it."""
+    import array
+
+    mine, other = socket.socketpair()
+    taker = os.fork()
+    if not taker:
+        mine.close()
+        fd = open_file(path)
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        other.sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))])
+        if then == "ends":
+            os._exit(0)
+        os.close(fd)
+        sleep()
+    other.close()
+    mine.recvmsg(1, socket.CMSG_SPACE(4))
+    if then == "ends":
+        os.wait()
+    ready(taker=taker)
+    sleep()
+
+
 # ---- self-deadlocks
 
 def self_nested(path, kind="flock"):
