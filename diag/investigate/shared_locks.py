@@ -54,7 +54,7 @@ def link(inquiry: Inquiry, group: Sequence[SeenThread]) -> dict[int, Wait]:
     for each in waiting:
         seen = replace(each, stack=better.get(each.stack.ident, each.stack)) if each.stack else each
         shared = _lock_of(inquiry, seen, objects)
-        wait = _link(inquiry, seen, shared) if shared else None
+        wait = _link(inquiry, seen, shared) if shared else _signal(inquiry, seen)
         if wait:
             found[seen.thread.tid] = wait
     return found
@@ -124,6 +124,28 @@ def _link(inquiry: Inquiry, seen: SeenThread, shared: _Shared) -> Wait | None:
     )
 
 
+def _signal(inquiry: Inquiry, seen: SeenThread) -> Wait | None:
+    """A condition, event, barrier or semaphore, which has no owner: whoever has it mapped may give it."""
+    word = seen.thread.syscall.arguments[0] if seen.thread.syscall else 0
+    mapping = _mapping(inquiry, seen.process.pid, word)
+    if mapping is None or seen.wait is None:
+        return None
+    sharers = _sharers(inquiry, mapping)
+    others = tuple(pid for pid in sharers if pid != seen.process.pid) or (seen.process.pid,)
+    what = seen.wait.words.removeprefix("waits for ").partition(",")[0].partition(" in ")[0]
+    resource = Resource(kind="shared-signal", key=f"shared-signal:{mapping}", name=what)
+    text = f"{word:#x} lies in {mapping}, which pids {', '.join(map(str, sharers))} have mapped"
+    evidence = Evidence(source=f"/proc/{seen.process.pid}/maps", text=text)
+    holds = tuple(Hold(holder=inquiry.actor(pid), resource=resource, certain=False) for pid in others)
+    return replace(
+        seen.wait,
+        resource=resource,
+        where=asked_at(seen.stack),
+        holds=holds,
+        evidence=(*seen.wait.evidence, evidence),
+    )
+
+
 def _owner(inquiry: Inquiry, pid: int, shared: _Shared) -> Actor:
     """The thread of a holder that has taken the lock last: it is the one that counts it as its own."""
     ident = Memory(inquiry.host, pid).word(shared.counts + _LAST)
@@ -142,14 +164,19 @@ def _family(inquiry: Inquiry, pid: int, shared: _Shared) -> tuple[int, ...]:
 
 def _everybody(inquiry: Inquiry, pid: int, shared: _Shared) -> tuple[int, ...] | None:
     """Every process of the host that has it; None when one of them is no copy of our memory."""
-    if shared.mapping not in inquiry.sharers:
-        inquiry.sharers[shared.mapping] = tuple(
+    found = _sharers(inquiry, shared.mapping)
+    return found if all(_is_copy(inquiry, pid, each) for each in found) else None
+
+
+def _sharers(inquiry: Inquiry, mapping: str) -> tuple[int, ...]:
+    """Every process of the host that has mapped a file."""
+    if mapping not in inquiry.sharers:
+        inquiry.sharers[mapping] = tuple(
             each
             for each in processes.pids(inquiry.host)
-            if any(item.path == shared.mapping for item in maps.collect(inquiry.host, each))
+            if any(item.path == mapping for item in maps.collect(inquiry.host, each))
         )
-    found = inquiry.sharers[shared.mapping]
-    return found if all(_is_copy(inquiry, pid, each) for each in found) else None
+    return inquiry.sharers[mapping]
 
 
 def _is_copy(inquiry: Inquiry, pid: int, other: int) -> bool:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 CODES = frozenset({"T005", "T009", "T010", "T012"})
 """Rules that tasks which cannot be read may blind."""
+_GATHERED = "asyncio.tasks._GatheringFuture"
 _FIRST = "FIRST_COMPLETED"
 
 
@@ -127,6 +128,7 @@ class _Tasks:
             locks=self._locks(),
             completers=self._ends,
             any_of=frozenset(self._any_of()),
+            gathered=frozenset(one for one in self._awaits.values() if self._objects.is_a(one, _GATHERED)),
             work={future: found for future in self._awaits.values() if (found := self._work(work, future))},
         )
         waits = task_waits.link(scenery)

@@ -116,6 +116,16 @@ class Frame(Fact, frozen=True, kw_only=True):
     address: int = 0  # native frames of a core: of the instruction, or of the return to it
 
 
+_AT_EXIT = (
+    "/threading.py",
+    "/multiprocessing/util.py",
+    "/concurrent/futures/thread.py",
+    "/concurrent/futures/process.py",
+    "/logging/__init__.py",
+)
+"""Library files whose functions are the outermost frame only when a program has come to its end."""
+
+
 class Stack(Fact, frozen=True, kw_only=True):
     """The Python (and native) stack of one thread."""
 
@@ -130,11 +140,16 @@ class Stack(Fact, frozen=True, kw_only=True):
     @property
     def at_exit(self) -> bool:
         """Whether it is where a program that has come to its end waits for its threads."""
+        if any(
+            frame.function.endswith("_do_shutdown") and "/asyncio/" in frame.file for frame in self.frames
+        ):
+            return True  # asyncio.run() waits for the threads of its executor
         outer = next((frame for frame in reversed(self.frames) if not frame.native), None)
         name = outer.function.rpartition(".")[2] if outer else ""
-        return (
-            outer is not None and name in ("_shutdown", "_exitfunc") and outer.file.endswith("/threading.py")
-        )
+        if outer is None or name == "<module>":
+            return False
+        # Threads begin in _bootstrap; what a program registered with atexit is called from nowhere.
+        return any(outer.file.endswith(file) for file in _AT_EXIT) and "bootstrap" not in name
 
 
 class Where(Fact, frozen=True, kw_only=True):

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from diag.rules.chains import Graph, Ring
 
 CODE, SLUG = "P002", "call-cycle"
-_OTHERS = frozenset({"file-lock", "database-lock", "queued-work"})  # L002, D003 and T005 tell those
+_OTHERS = frozenset({"file-lock", "database-lock", "queued-work", "shared-signal"})
+"""What makes a ring one of L002, D003, T005 or T010."""
 
 
 def check(snapshot: Snapshot) -> Iterator[Finding]:

@@ -28,6 +28,7 @@ ANY_OF = frozenset(
         "pty",
         "socket",
         "eventfd",
+        "shared-signal",
         "io",
         "queued-work",
         "thread-semaphore",

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from diag.model.facts import Process
     from diag.model.graph import Wait
     from diag.model.snapshot import SeenTask, SeenThread, Snapshot
+    from diag.rules.chains import Ring
 
 CODE, SLUG = "T010", "lost-wakeup"
 _NOTIFIED = frozenset(
@@ -24,6 +25,9 @@ _NOTIFIED = frozenset(
     "thread-lock",
     "gate",
 }  # a lock that no living thread has: its taker has ended, or has returned
+_FAMILY = frozenset({"shared-signal", "shared-lock", "child"}) | chains.IN_PROCESS | chains.MESSAGES
+"""What processes of one family wait for of each other."""
+_OF_TASKS = frozenset({"task-notification", "task-semaphore", "task-lock"})
 _FUTEX = ("futex", "futex_wait")
 _EPOLL = ("epoll_wait", "epoll_pwait")
 _PRIVATE = 0x80  # FUTEX_PRIVATE_FLAG: no other process can wake it
@@ -40,7 +44,11 @@ def check(snapshot: Snapshot) -> Iterator[Finding]:
     for wait in graph.stuck.values():
         if wait.resource.kind == "lost-work":
             yield _lost(graph, wait)
-    ringed = {pid for ring in graph.rings() for pid in ring.pids}
+    rings = graph.rings()
+    for ring in rings:
+        if "shared-signal" in ring.kinds and _is_closed_family(graph, ring):
+            yield _of_family(ring)
+    ringed = {pid for ring in rings for pid in ring.pids}
     for process in snapshot.processes:
         threads = graph.threads(process.pid)
         if process.pid in ringed or not _is_closed(process, threads):
@@ -57,6 +65,15 @@ def check(snapshot: Snapshot) -> Iterator[Finding]:
 def may_be_woken(process: Process) -> bool:
     """Whether a signal may run code of a process that wakes one of its threads."""
     return process.caught is None or bool(process.caught & ~_NO_WAKERS)
+
+
+def _is_closed_family(graph: chains.Graph, ring: Ring) -> bool:
+    """Whether only these processes could wake each other, and none of them runs, or would for a signal."""
+    waits = (*ring.waits, *ring.victims)
+    pids = {hold.holder.pid for wait in ring.waits for hold in chains.active(wait)} | ring.pids
+    members = [graph.snapshot.process(pid) for pid in pids]
+    may_wake = any(one is None or may_be_woken(one) for one in members)
+    return ring.kinds <= _FAMILY and not may_wake and not graph.bystanders(waits)
 
 
 def _is_closed(process: Process, threads: Sequence[SeenThread]) -> bool:
@@ -89,12 +106,48 @@ def _of_threads(threads: Sequence[SeenThread]) -> Iterator[Wait]:
 def _of_tasks(tasks: Sequence[SeenTask]) -> Iterator[Wait]:
     for task in tasks:
         wait = task.wait
-        if wait and wait.stuck and wait.how is How.BLOCKED and wait.resource.kind == "task-notification":
+        waits = wait is not None and wait.stuck and wait.how is How.BLOCKED
+        if wait and waits and wait.resource.kind in _OF_TASKS and not chains.active(wait):
             yield wait
 
 
 def _is_event(wait: Wait) -> bool:
     return wait.resource.kind == "event" or wait.resource.name.startswith("an event")
+
+
+def _of_family(ring: Ring) -> Finding:
+    first = next(wait for wait in ring.waits if wait.resource.kind == "shared-signal")
+    others = [wait.waiter for wait in (*ring.waits, *ring.victims) if wait is not first]
+    count = len({one.pid for one in others} | ring.pids)
+    alone = "no other process has it, and this one's threads"
+    family = f"all {count} processes that could" if count > 1 else alone
+    more = f"; {phrases.waiting(len(others))} with it" if others else ""
+    return Finding(
+        code=CODE,
+        slug=SLUG,
+        summary=(
+            f"{phrases.who(first.waiter)} waits{phrases.at(first.where)} for {first.resource.name}, which "
+            f"nobody can bring about any more: {family} sleep without a time limit{more}"
+        ),
+        severity=Severity.CRITICAL,
+        confidence=Confidence.LIKELY,
+        culprit=first.waiter,
+        victims=tuple(others),
+        resource=first.resource,
+        chain=chains.links(chains.starting_at(ring.waits, first.waiter)),
+        evidence=chains.evidence(ring.waits),
+        against=(
+            "SIGINT (Ctrl-C) raises KeyboardInterrupt in a main thread: programs that are only meant to wait "
+            "for that look the same",
+        ),
+        remedy=(
+            "end all processes that share it, and start them again: whoever should have set, notified, put "
+            "or released it has ended or waits itself; the log may say why",
+            "in the code: set the event, release the semaphore and call task_done() in a finally: block, "
+            "give every wait a time limit, and look whether the other processes live",
+        ),
+        check=phrases.check_stack(*sorted(ring.pids)),
+    )
 
 
 def _lost(graph: chains.Graph, wait: Wait) -> Finding:

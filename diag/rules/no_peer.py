@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from diag.rules.chains import Graph
 
 CODE, SLUG = "P003", "no-peer"
+_FROM_ANYBODY = chains.MESSAGES | {"shared-signal"}
+"""Kinds that any thread of whoever has them can give."""
 
 
 def check(snapshot: Snapshot) -> Iterator[Finding]:
@@ -49,16 +51,19 @@ def _on_own_ends(graph: Graph) -> Iterator[Wait]:
 
 
 def may_go_on(graph: Graph, waits: Sequence[Wait]) -> bool:
-    """Whether a thread or a signal may end waits of a process for what it has the other end of itself.
+    """Whether a thread or a signal may still end waits in a ring of messages to each other.
 
     A handler writes to the pipe that its own process reads: that is how signals reach event loops.
     """
-    ends = [wait for wait in waits if wait.resource.kind in chains.MESSAGES]
-    if not ends or len({wait.waiter.pid for wait in waits}) > 1:
+    kinds = {wait.resource.kind for wait in waits}
+    ends = [wait for wait in waits if wait.resource.kind in _FROM_ANYBODY]
+    pids = {wait.waiter.pid for wait in waits}
+    is_full = any(wait.resource.mode == "write" for wait in ends)
+    if not ends or (is_full and len(pids) > 1):
         return False
-    process = graph.snapshot.process(ends[0].waiter.pid)
-    reads = any(wait.resource.mode != "write" for wait in ends)
-    is_woken = reads and (process is None or lost_wakeup.may_be_woken(process))
+    signalled = len(pids) == 1 or "shared-signal" in kinds
+    processes = [graph.snapshot.process(pid) for pid in pids] if signalled and not is_full else []
+    is_woken = any(process is None or lost_wakeup.may_be_woken(process) for process in processes)
     return is_woken or bool(graph.bystanders(waits))
 
 

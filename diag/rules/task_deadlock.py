@@ -81,6 +81,8 @@ def _hop(wait: Wait) -> str:
     hold = chains.active(wait)[0]
     text = f"waits{phrases.at(wait.where)} for {chains.short(wait.resource)}"
     if hold.holder == wait.waiter:
+        if "end" in wait.resource.kind:
+            return f"{text}, which is itself"
         return f"{text}, which it has taken itself{phrases.at(hold.taken_at)}"
     if hold.taken_at is None:
         return text

@@ -68,6 +68,7 @@ class TaskScenery(NamedTuple):
     completers: Mapping[int, frozenset[int]]  # a future -> the tasks whose end completes it
     any_of: frozenset[int]  # those futures that the first of several ends complete
     work: Mapping[int, Work]  # a future -> who works on it
+    gathered: frozenset[int] = frozenset()  # those futures that the end of all completes
 
 
 def link(scenery: TaskScenery) -> dict[int, Wait]:
@@ -89,7 +90,9 @@ def _link(member: TaskMember, scenery: TaskScenery, others: Mapping[int, TaskMem
     if work := scenery.work.get(member.awaits):
         return _wait(member, work.resource, f"waits for {work.resource.name}", work.holds, work.evidence)
     enders = scenery.completers.get(member.awaits, frozenset())
-    ending = [others[one] for one in sorted(enders) if one in others and one != member.address]
+    # A callback leads to much that a task has to do with: itself counts only among what gather() waits for.
+    itself = member.awaits in scenery.gathered
+    ending = [others[one] for one in sorted(enders) if one in others and (itself or one != member.address)]
     return _for_end(member, ending, any_of=member.awaits in scenery.any_of) if ending else None
 
 
@@ -97,7 +100,7 @@ def _for_lock(member: TaskMember, scenery: TaskScenery, lock: LockObject) -> Wai
     kind = _OWNED.get(lock.kind.rpartition("-")[2])
     named = member.asks or f"{lock.type} at {lock.address:#x}"
     if kind is None:
-        what = _WORDS.get(lock.kind.rpartition("-")[2], "a notification")
+        what = _joins_queue(member) or _WORDS.get(lock.kind.rpartition("-")[2], "a notification")
         return _wait(member, _resource(member, NOTIFICATION, lock.address, what), f"waits for {what}")
     noun = "semaphore" if kind == SEMAPHORE else "lock"
     resource = _resource(member, kind, lock.address, f"the {noun} {named}")
@@ -118,6 +121,14 @@ def _for_lock(member: TaskMember, scenery: TaskScenery, lock: LockObject) -> Wai
     elif owners:
         words += f" held by {_named(owners[0])}"
     return _wait(member, resource, words, holds, evidence)
+
+
+def _joins_queue(member: TaskMember) -> str:
+    """A queue's join() waits for an event of its own."""
+    names = (
+        (frame.file.rpartition("/")[2], frame.function.rpartition(".")[2]) for frame in member.stack.frames
+    )
+    return "all work of a queue to be done" if ("queues.py", "join") in [*names][:_MOST_SHOWN] else ""
 
 
 def for_thread(

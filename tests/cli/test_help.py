@@ -88,7 +88,7 @@ def completions(words: str, shell: str = "bash") -> set[str]:
 def test_completion_of_commands_codes_demos_and_formats() -> None:
     assert completions("diag ") >= set(COMMANDS)
     assert "L001" in completions("diag explain L")
-    assert completions("diag explain inh") == {"inherited-lock"}
+    assert completions("diag explain inh") == {"inherited-lock", "inherited-pipe"}
     assert "lock-cycle" in completions("diag demo ")
     assert completions("diag doctor --format j") == {"json"}
 

@@ -47,6 +47,16 @@ def test_a_worker_that_is_joined_waits_for_its_next_job(python: str) -> None:
         assert len(answer.found("T010", program.pid)["victims"]) == 1
 
 
+@on_pythons("3.9", "3.13")
+@pytest.mark.parametrize("case", ["executor_at_exit", "joined_at_exit"])
+def test_a_program_that_wants_to_end_waits_for_a_thread(python: str, case: str) -> None:
+    with running(python, PROGRAM, case) as program:
+        wait_until(lambda: threads_in(program.pid, "futex"), "it waits for its threads")
+        answer = diag("why", program.pid)
+        assert answer.codes == ["T010"], answer
+        assert answer.found("T010", program.pid)["confidence"] == "likely"
+
+
 @on_pythons("2.7", "3.12")
 @pytest.mark.parametrize(
     "case",
@@ -63,7 +73,8 @@ def test_healthy_waiters_give_nothing(python: str, case: str) -> None:
 
 @on_pythons("3.7", "3.13")
 def test_tasks_of_a_loop_that_nothing_can_wake(python: str) -> None:
-    for case, confidence in (("lost_item", "certain"), ("events", "likely")):
+    lost = dict.fromkeys(("lost_item", "places_lost", "unfinished"), "certain")
+    for case, confidence in {**lost, "events": "likely"}.items():
         with running(python, "task_cases.py", case) as program:
             wait_until(lambda pid=program.pid: threads_in(pid, "epoll_wait"), "the loop idles")  # type: ignore[misc]
             answer = diag("why", program.pid)

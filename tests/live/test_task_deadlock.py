@@ -40,6 +40,7 @@ def test_two_locks_in_opposite_order(python: str) -> None:
         ("abba_acquire", 2, "likely"),
         ("reentry", 1, "certain"),
         ("await_each_other", 2, "certain"),
+        ("awaits_itself", 1, "certain"),
         ("lock_and_join", 2, "certain"),
         ("through_threads", 3, "certain"),
     ],

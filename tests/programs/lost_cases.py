@@ -121,6 +121,24 @@ def joined_worker():
 # -- healthy ---------------------------------------------------------------------------------------
 
 
+def executor_at_exit():
+    """As asyncio.run() at its end: it waits for the threads of its executor, one of which waits for an event."""
+    import asyncio
+
+    loop = asyncio.new_event_loop()
+    loop.run_in_executor(None, threading.Event().wait)
+    loop.call_later(0.3, ready)
+    loop.run_until_complete(loop.shutdown_default_executor())
+
+
+def joined_at_exit():
+    """A program at its end joins a thread that waits for an event."""
+    import atexit
+
+    atexit.register(start(threading.Event().wait).join)
+    atexit.register(ready)
+
+
 def keeps_alive():
     """The main program sleeps until it is killed; a worker idles."""
     start(queue.Queue().get)

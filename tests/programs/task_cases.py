@@ -90,6 +90,47 @@ async def await_each_other():
     await asyncio.shield(tasks[0])
 
 
+async def awaits_itself():
+    """A task gathers what it is part of."""
+    tasks = []
+
+    async def work():
+        await asyncio.sleep(0.05)
+        await asyncio.gather(tasks[0], asyncio.sleep(0))
+
+    tasks.append(asyncio.ensure_future(work()))
+    asyncio.get_event_loop().call_later(0.3, ready)
+    await asyncio.shield(tasks[0])
+
+
+async def places_lost():
+    """Workers fail with the places of a semaphore; the next one waits for a place."""
+    places = asyncio.Semaphore(2)
+
+    async def work():
+        await places.acquire()
+        raise KeyError
+
+    await asyncio.gather(work(), work(), return_exceptions=True)
+    asyncio.get_event_loop().call_later(0.2, ready)
+    async with places:
+        pass
+
+
+async def unfinished():
+    """A worker fails before it says that its work is done."""
+    jobs = asyncio.Queue()
+    jobs.put_nowait(1)
+
+    async def work():
+        await jobs.get()
+        raise KeyError
+
+    await asyncio.gather(work(), return_exceptions=True)
+    asyncio.get_event_loop().call_later(0.2, ready)
+    await jobs.join()
+
+
 async def lock_and_join():
     """A task awaits, inside a lock, another one that wants the lock."""
     lock = asyncio.Lock()

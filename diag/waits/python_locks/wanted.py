@@ -103,7 +103,7 @@ def _primitive(frames: tuple[Frame, ...], inner: int) -> Wanted | None:
     """Recognise the library's own waiting, outwards: Queue.get calls Condition.wait."""
     found: tuple[Primitive, int] | None = None
     for n in range(inner, len(frames)):
-        if not is_stdlib(frames[n].file):
+        if not is_stdlib(frames[n].file) or _runs_work(frames[n]):
             break
         primitive = _of(frames[n])
         if primitive is not None and (found or primitive in _LEAVES):
@@ -119,6 +119,11 @@ def _primitive(frames: tuple[Frame, ...], inner: int) -> Wanted | None:
     any_of = "return_when" not in known or "ALL_COMPLETED" not in known["return_when"].value
     expression = _ANY if primitive is Primitive.FUTURES and any_of else ""
     return Wanted(primitive, _user_line(frames, n), expression, frozenset(), subject, n)
+
+
+def _runs_work(frame: Frame) -> bool:
+    """Whether a worker of an executor does a piece of work in it: what waits inside is the work."""
+    return frame.file.endswith("/concurrent/futures/thread.py") and frame.function.rpartition(".")[2] == "run"
 
 
 def _of(frame: Frame) -> Primitive | None:
