@@ -1,4 +1,4 @@
-"""``diag db``: the lock tree of database servers, with the code behind each session."""
+"""``diag db``: the locks of database servers and SQLite files, with the code behind each."""
 
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ def command(
 ) -> None:
     """Show who waits for whom in the database servers DSN, and what each client of this host is doing.
 
-    diag asks in a connection of its own, read only, with time limits, and takes no lock.
+    diag asks in a connection of its own, read only, with time limits, and takes no lock. DSN may also be a
+    file of SQLite: then it shows all locks on it, and what its journal or WAL tells.
 
     \b
     diag db mysql://diag@127.0.0.1:3306/
@@ -47,6 +48,7 @@ def command(
     diag db postgresql://diag@127.0.0.1:5432/shop
     diag db 'postgresql://diag@/shop?host=/run/postgresql'
     diag db --mysql-defaults-file ~/.my.cnf
+    diag db /var/lib/app/app.db
     """
     from msgspec.structs import replace  # noqa: PLC0415 - loads only when used
 
@@ -58,7 +60,9 @@ def command(
     host = host_for(replay)
     servers = access(host, replace(logins, dsns=(*given, *logins.dsns)), literals=literals)
     if not servers.dsns:
-        raise UsageError("which database server?", hint="diag db mysql://user@host:3306/")
+        raise UsageError(
+            "which database server?", hint="diag db mysql://user@host:3306/, or diag db /path/of/sqlite.db"
+        )
     with progress("asking the database servers") as say:
         taken_at = host.clock().wall
         snapshot = db.look(host, servers, pause=not no_pause, say=say)

@@ -19,7 +19,10 @@ SCHEMES = {
 """Scheme of a DSN -> name of its driver in ``diag.host.drivers``."""
 
 _SECRET_OPTIONS = frozenset({"password", "passwd", "pwd", "sslpassword", "ssl_key_password"})
-_EXAMPLE = "write it like mysql://user@host:3306/, mysql://user@localhost/?socket=/run/mysqld/mysqld.sock, postgresql://user@host/name"
+_EXAMPLE = (
+    "write it like mysql://user@host:3306/, mysql://user@localhost/?socket=/run/mysqld/mysqld.sock, "
+    "postgresql://user@host/name, or name a SQLite file: /path/app.db"
+)
 
 
 class Dsn(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,6 +72,8 @@ def parse(url: str) -> Dsn:
             f"this {scheme} DSN cannot be understood",
             hint=f"{_EXAMPLE}; write / ? # @ and : of a password as %2F %3F %23 %40 and %3A",
         ) from None
+    if SCHEMES[scheme] == "sqlite":
+        return Dsn(dialect="sqlite", scheme="sqlite", path=unquote(f"{parts.netloc}{parts.path}"))
     given = dict(options)
     return Dsn(
         dialect=SCHEMES[scheme],

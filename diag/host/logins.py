@@ -6,6 +6,8 @@ import ctypes
 import os
 import stat
 
+from msgspec.structs import replace
+
 from diag.errors import DiagError, UsageError
 from diag.host.dsn import Dsn, parse
 
@@ -19,7 +21,7 @@ def gather(given: tuple[str, ...], dsn_file: str | None, defaults_file: str | No
 
     Raises ``DiagError`` for a DSN or a file that cannot be used.
     """
-    found = [parse(url) for url in (*given, *os.environ.get(ENVIRONMENT, "").split())]
+    found = [_named(url) for url in (*given, *os.environ.get(ENVIRONMENT, "").split())]
     for url in given:
         _hide(url)
     if defaults_file is not None:
@@ -31,11 +33,23 @@ def gather(given: tuple[str, ...], dsn_file: str | None, defaults_file: str | No
     return tuple({dsn.public: dsn for dsn in reversed(found)}.values())[::-1]
 
 
+def _named(given: str) -> Dsn:
+    """Read a DSN, or the path of a SQLite file; SQLAlchemy's sqlite:///x.db is one of this directory."""
+    if "://" not in given and ("/" in given or os.path.isfile(given)):
+        return Dsn(dialect="sqlite", scheme="sqlite", path=os.path.realpath(given))
+    dsn = parse(given)
+    if dsn.dialect != "sqlite":
+        return dsn
+    path = os.path.realpath(f"/{dsn.path.lstrip('/')}")
+    relative = os.path.realpath(dsn.path.lstrip("/"))
+    return replace(dsn, path=relative if os.path.exists(relative) and not os.path.exists(path) else path)
+
+
 def _from_file(path: str | None) -> list[Dsn]:
     chosen = path or _default_file()
     if path is None and not os.path.isfile(chosen):
         return []
-    return [parse(line) for line in map(str.strip, _private(chosen)) if line and not line.startswith("#")]
+    return [_named(line) for line in map(str.strip, _private(chosen)) if line and not line.startswith("#")]
 
 
 def _default_file() -> str:
@@ -68,7 +82,7 @@ def _hide(url: str) -> None:
 
     The kernel reads /proc/PID/cmdline from our memory: fields 48 and 49 of proc_pid_stat(5) say where.
     """
-    password = parse(url).password
+    password = _named(url).password
     if not password:
         return
     try:

@@ -24,11 +24,24 @@ CACHED = 0.15
 """Seconds for which InnoDB answers from its cache (0.1 s, trx0i_s.cc): two looks must be further apart."""
 
 
+SQLITE = "sqlite://"
+
+
 class Access(NamedTuple):
     """Which servers may be asked, and whether the literals of their statements are wanted."""
 
     dsns: tuple[str, ...] = ()
     literals: bool = False
+
+    @property
+    def servers(self) -> tuple[str, ...]:
+        """The servers among them. A file of SQLite has none: its locks are the kernel's."""
+        return tuple(dsn for dsn in self.dsns if not dsn.startswith(SQLITE))
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The paths of SQLite's databases among them."""
+        return tuple(dsn.removeprefix(SQLITE) for dsn in self.dsns if dsn.startswith(SQLITE))
 
 
 NOBODY = Access()
@@ -51,7 +64,7 @@ class Databases:
 
     def look(self) -> None:
         """Ask every server, twice, and keep the waits that both answers show."""
-        if self._looked or not self._access.dsns:
+        if self._looked or not self._access.servers:
             return
         self._looked = True
         first = self._ask(tell=True)
@@ -69,7 +82,7 @@ class Databases:
     def _ask(self, *, tell: bool) -> tuple[Database, ...]:
         answers = [
             servers.collect(self._inquiry.host, dsn, literals=self._access.literals)
-            for dsn in self._access.dsns
+            for dsn in self._access.servers
         ]
         # Later on only who has fallen silent is told of: what was seen of it before does not count any more.
         self._inquiry.gaps.extend(

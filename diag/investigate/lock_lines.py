@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from diag.investigate import lock_objects, suspended
+from diag.investigate import lock_objects, sqlite_threads, suspended
 from diag.model.facts import Evidence
 from diag.model.graph import Handler, Hold, How
 from diag.model.source import Sure
@@ -131,7 +131,8 @@ def describe_holds(inquiry: Inquiry, graph: LockGraph, unwaited: int = MOST_UNWA
     asked = [lock for lock, _ in held if graph.files.is_asked(lock)]
     for lock in urgent or asked[:unwaited]:
         names = graph.files.names_of(lock)
-        graph.set_holds(lock, tuple(describe_hold(inquiry, hold, names) for hold in graph.holds(lock)))
+        holds = tuple(describe_hold(inquiry, hold, names) for hold in graph.holds(lock))
+        graph.set_holds(lock, tuple(sqlite_threads.narrowed(inquiry, hold, graph.waits) for hold in holds))
 
 
 def describe_hold(inquiry: Inquiry, hold: Hold, names: frozenset[str]) -> Hold:

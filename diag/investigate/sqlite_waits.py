@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from diag.investigate.inquiry import Inquiry
     from diag.investigate.lock_graph import LockGraph
 
-_SLEEPS = frozenset({"nanosleep", "clock_nanosleep"})
+_SLEEPS = frozenset({"nanosleep", "clock_nanosleep", "restart_syscall"})
+"""The last is what a sleep looks like after a stop: py-spy's, for one."""
 LOOKS = 10
 """Looks at a process with a thread that is awake: between two sleeps of 0.1 s it tries for a moment."""
 PAUSE = 0.03

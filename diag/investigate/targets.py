@@ -61,9 +61,9 @@ def _wal_index(host: Host, target: Target) -> Iterator[Target]:
     Neither is opened here: that would take a lease on it away.
     """
     if target.form == "file":
-        index = _resolve(host, f"{target.path}-shm")
-        if index.form == "file":
-            yield index
+        # Beside the file itself: SQLite follows a symbolic link first.
+        found = [_resolve(host, f"{name}-shm") for name in sorted(target.names)]
+        yield from [index for index in found if index.form == "file"][:1]
 
 
 def _resolve(host: Host, given: str) -> Target:

@@ -13,11 +13,13 @@ class Server(Fact, frozen=True, kw_only=True):
     product: str  # "MariaDB", "MySQL", "PostgreSQL", "SQLite"
     version: str
     port: int | None = None  # TCP, where it listens
-    socket: str | None = None  # UNIX socket, where it listens, in its own mount namespace
+    socket: str | None = None  # UNIX socket, where it listens, in its own mount namespace; SQLite: the file
 
     @property
     def name(self) -> str:
         """What an engineer calls it: "MariaDB 127.0.0.1:3306"."""
+        if self.product == "SQLite":
+            return f"SQLite {self.socket}"
         place = self.dsn.partition("://")[2].partition("?")[0].rpartition("@")[2].rstrip("/")
         if not place or place.startswith("/"):  # no host, but perhaps the name of a database
             place = str(self.socket or self.port or "")
@@ -66,6 +68,8 @@ class Database(Fact, frozen=True, kw_only=True):
     server: Server
     sessions: tuple[Session, ...] = ()
     waits: tuple[LockWait, ...] = ()
+    notes: tuple[str, ...] = ()  # what else it says of itself, in words
+    files: tuple[str, ...] = ()  # those on which its locks lie, where it is no server (SQLite)
 
     def session(self, number: int | None) -> Session | None:
         """Look one session up."""

@@ -22,6 +22,7 @@ def view(snapshot: Snapshot) -> list[Json]:
             "version": database.server.version,
             "sessions": [_json_session(snapshot, database, session) for session in database.sessions],
             "waits": [_json_wait(wait) for wait in database.waits],
+            "notes": list(database.notes),
         }
         for database in snapshot.databases
     ]

@@ -295,6 +295,17 @@ def _core(snapshot: Snapshot) -> Json:
     }
 
 
+def _databases(snapshot: Snapshot) -> list[Json]:
+    """Each server or file; of a file, which has no sessions, the locks on it."""
+    return [
+        {
+            **entry,
+            "locks": [_lock(lock) for lock in snapshot.locks if lock.resource.path in database.files],
+        }
+        for entry, database in zip(json_databases.view(snapshot), snapshot.databases, strict=True)
+    ]
+
+
 def _doctor(snapshot: Snapshot) -> list[Json]:
     return [
         {"what": sight.what, "can": sight.can, "detail": sight.detail, "lifts": sight.lifts}
@@ -309,6 +320,6 @@ _VIEWS = {
     "segfaults": json_crashes.view,
     "why": _why,
     "scan": _scan,
-    "db": json_databases.view,
+    "db": _databases,
     "doctor": _doctor,
 }

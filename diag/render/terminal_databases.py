@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 from rich.tree import Tree
 
+from diag.render import terminal_locks
 from diag.render.database_clients import owner
 from diag.render.escape import plain
 from diag.render.words import age, person, place
@@ -26,9 +27,11 @@ _STATEMENT = 100
 
 def section(snapshot: Snapshot, now: float, *, verbose: bool) -> Iterator[RenderableType]:
     """Yield each server with its lock tree: who blocks, and below who waits for that."""
-    del now
     for database in snapshot.databases:
         server = database.server
+        if database.files:
+            yield from _file(snapshot, database, now, verbose=verbose)
+            continue
         sessions = len(database.sessions)
         waiters = {wait.waiter for wait in database.waits}
         yield Text(
@@ -38,6 +41,19 @@ def section(snapshot: Snapshot, now: float, *, verbose: bool) -> Iterator[Render
         )
         for wait in _roots(database):
             yield _tree(snapshot, database, wait, verbose=verbose)
+
+
+def _file(snapshot: Snapshot, database: Database, now: float, *, verbose: bool) -> Iterator[RenderableType]:
+    """Show a SQLite database: what its files say, and each lock on them."""
+    server = database.server
+    locks = [lock for lock in snapshot.locks if lock.resource.path in database.files]
+    version = f" ({plain(server.version)})" if server.version else ""
+    state = "" if locks else ": no lock on it"
+    yield Text(f"{plain(server.name)}{version}{state}", style="bold cyan")
+    for note in database.notes:
+        yield Text(f"- {plain(note)}")
+    for lock in locks:
+        yield terminal_locks.tree(lock, now, verbose=verbose)
 
 
 def _roots(database: Database) -> list[LockWait]:

@@ -26,7 +26,7 @@ def section(snapshot: Snapshot, now: float, *, verbose: bool) -> Iterator[Render
     """Yield what to show of the locks; ``now`` is the time of the look, in seconds since the epoch."""
     locks = [lock for lock in snapshot.locks if lock.asked]
     for lock in locks:
-        yield _tree(lock, now, verbose=verbose)
+        yield tree(lock, now, verbose=verbose)
     for asked in snapshot.asked:
         if asked.form == "missing" or any(lock.resource.path == asked.path for lock in locks):
             continue
@@ -39,7 +39,8 @@ def section(snapshot: Snapshot, now: float, *, verbose: bool) -> Iterator[Render
         yield Text("no file lock on this host")
 
 
-def _tree(lock: Lock, now: float, *, verbose: bool) -> Tree:
+def tree(lock: Lock, now: float, *, verbose: bool) -> Tree:
+    """Show one lock: who holds it, and below who waits."""
     resource = lock.resource
     title = Text(plain(resource.name), style="bold")
     if resource.mode:
@@ -48,18 +49,18 @@ def _tree(lock: Lock, now: float, *, verbose: bool) -> Tree:
         title.append(
             "  (deleted)" if not lock.replaced_by else "  (deleted; the path names a new file)", "red"
         )
-    tree = Tree(title, guide_style="dim")
+    top = Tree(title, guide_style="dim")
     for hold in lock.holders:
-        tree.add(_holder(hold, now))
+        top.add(_holder(hold, now))
     if not lock.holders:
-        tree.add(Text("held by nobody that can be seen from here", style="yellow"))
-    _add_waiters(tree, lock.waiters, now)
+        top.add(Text("held by nobody that can be seen from here", style="yellow"))
+    _add_waiters(top, lock.waiters, now)
     shown = lock.open_by if verbose else lock.open_by[:MOST_OPENERS]
     if shown:
         more = len(lock.open_by) - len(shown)
         names = ", ".join(person(actor) for actor in shown) + (f" and {more} more" if more else "")
-        tree.add(Text(f"open by {names}", style="dim"))
-    return tree
+        top.add(Text(f"open by {names}", style="dim"))
+    return top
 
 
 def _holder(hold: Hold, now: float) -> Text:

@@ -40,7 +40,7 @@ def check(snapshot: Snapshot) -> Iterator[Finding]:
             code=CODE,
             slug=SLUG,
             summary=(
-                f"{phrases.who(holder)} holds the {cause.hold.resource.name}"
+                f"{phrases.who(holder)} holds the {cause.hold.resource.name}{_transaction(cause)}"
                 f"{phrases.also(cause.also)}"
                 f"{', taken' + phrases.at(cause.hold.taken_at) if cause.hold.taken_at else ''}, while it "
                 f"{_doing(cause)}; {_beside(cause)}{phrases.waiting(len(cause.actors))} for it"
@@ -75,6 +75,14 @@ def _beside(cause: Cause) -> str:
 def _others(cause: Cause) -> Iterator[str]:
     if cause.beside:
         yield f"the same for {phrases.others(cause.beside)}: the lock is free when the last of them lets go"
+
+
+def _transaction(cause: Cause) -> str:
+    """What SQLite's name of a lock means: a transaction that only reads, or one that writes, is open."""
+    resource = cause.hold.resource
+    if not resource.part:
+        return ""
+    return f" (its transaction, which {'writes' if resource.mode == 'write' else 'reads'}, is open)"
 
 
 def _remedy(cause: Cause) -> str:

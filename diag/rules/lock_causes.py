@@ -239,7 +239,11 @@ def _goes_on_elsewhere(snapshot: Snapshot, wait: Wait) -> bool:
     One that waits for work, as the threads of a pool do, has no lock to give back.
     """
     others = [seen for seen in snapshot.seen(wait.waiter.pid) if seen.thread.tid != wait.waiter.tid]
-    stuck = {each.waiter.tid for each in snapshot.waits if each.waiter.pid == wait.waiter.pid and each.stuck}
+    stuck = {
+        each.waiter.tid
+        for each in snapshot.waits
+        if each.waiter.pid == wait.waiter.pid and each.stuck and each.resource.kind != "sleep"
+    }
     return not others or any(
         seen.thread.tid not in stuck and not (seen.wait and seen.wait.how is How.IDLE) for seen in others
     )

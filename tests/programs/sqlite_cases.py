@@ -5,6 +5,7 @@ import os
 import socket
 import sqlite3
 import sys
+import threading
 import time
 
 CASE, JOURNAL, PATH = sys.argv[1:4]
@@ -27,8 +28,10 @@ def sleep(_connection=None):
 
 
 def receive(_connection):
-    ours, theirs = socket.socketpair()
-    ours.recv(10)
+    """Waits for a message that anybody might send."""
+    mine = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    mine.bind(("127.0.0.1", 0))
+    mine.recv(10)
 
 
 def write():
@@ -59,7 +62,51 @@ def twice():
     write_and(lambda _: connect().execute("insert into t values (4)"))
 
 
+def checkpoint():
+    """Waits until everybody reads what is newest."""
+    time.sleep(0.3)
+    connect().execute("pragma wal_checkpoint(restart)").fetchall()
+    sleep()
+
+
+def read_old():
+    """Reads a state of the database that others have gone beyond, which checkpoints must keep."""
+    connection = connect()
+    connection.execute("begin")
+    connection.execute("select * from t").fetchall()
+    time.sleep(0.2)
+    writer = connect()
+    for number in range(20):
+        writer.execute("insert into t values (?)", (number,))
+    writer.close()
+    sleep()
+
+
+def threads():
+    """One thread of a process has the transaction open, another waits for it."""
+    thread = threading.Thread(target=write_and, args=(sleep,), name="has")
+    thread.daemon = True
+    thread.start()
+    time.sleep(0.3)
+    connect().execute("insert into t values (5)")
+    sleep()
+
+
+def die():
+    """Dies while its changes are half in the file: a small cache spills them into it."""
+    connection = connect()
+    connection.execute("pragma cache_size=1")
+    connection.execute("begin immediate")
+    connection.executemany("insert into t values (?)", [(n,) for n in range(20000)])
+    os._exit(1)
+
+
 CASES = {
+    "checkpoint": (read_old, checkpoint),
+    "old": (read_old, sleep),
+    "threads": (sleep, threads),
+    "dies": (die, sleep),
+
     "sleeps": (lambda: write_and(sleep), write),
     "receives": (lambda: write_and(receive), write),
     "reads": (read_on, write),

@@ -304,6 +304,8 @@ class Database(Strict):
     version: str
     sessions: list[Session]
     waits: list[LockWait]
+    notes: list[Text]  # what a file of SQLite says of itself
+    locks: list[Lock]  # on such a file: it has no sessions
 
 
 class Report(Strict, kw_only=True):
