@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from diag.host import Host, OpenFd
 
 DELETED = " (deleted)"
+MOST_KEPT = 20_000
+"""Descriptors whose fdinfo is read where /proc/locks does not list all locks."""
 
 
 class Descriptor(Fact, frozen=True, kw_only=True):
@@ -37,6 +39,36 @@ def collect(host: Host, files: Iterable[tuple[int, int]]) -> tuple[tuple[Descrip
         return (), ()
     answer = host.openers(wanted)
     return tuple(_describe(host, item) for item in answer.found), answer.denied
+
+
+def kept(host: Host, pids: Iterable[int]) -> tuple[frozenset[tuple[int, int]], tuple[int, ...]]:
+    """Find the files that the processes ``pids`` have locks on by the fdinfo of all they have open.
+
+    In a pid namespace /proc/locks leaves out locks whose taker is gone or outside.
+    Returns the files (st_dev, st_ino), and the processes that may not be seen.
+    """
+    found: set[tuple[int, int]] = set()
+    denied: list[int] = []
+    left = MOST_KEPT
+    for pid in pids:
+        try:
+            links = [link for link in host.fds(pid) if link.device and link.target.startswith("/")]
+        except PermissionError:
+            denied.append(pid)
+            continue
+        except OSError:
+            continue
+        for link in links[:left]:
+            try:
+                text = host.read(f"/proc/{pid}/fdinfo/{link.fd}", 1 << 16)
+            except OSError:
+                continue
+            if b"\nlock:" in text:
+                found.add((link.device, link.inode))
+        left -= len(links)
+        if left <= 0:
+            break
+    return frozenset(found), tuple(denied)
 
 
 def _describe(host: Host, item: OpenFd) -> Descriptor:

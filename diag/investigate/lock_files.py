@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from diag.collectors import descriptors
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from diag.collectors.descriptors import Descriptor
     from diag.collectors.file_locks import FileLock
@@ -25,11 +25,21 @@ _UNLISTED = 1 << 30
 
 
 class LockFiles:
-    """The locks of ``table`` and of the ``targets``, with every descriptor that is open on their files."""
+    """The locks of ``table`` and of the ``targets``, with every descriptor that is open on their files.
 
-    def __init__(self, host: Host, targets: Sequence[Target], table: Sequence[FileLock]) -> None:
+    ``more``: files (st_dev, st_ino) with locks on them that the table leaves out.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        targets: Sequence[Target],
+        table: Sequence[FileLock],
+        more: Iterable[LockId] = (),
+    ) -> None:
         self.targets = tuple(targets)
         files = {(t.device, t.inode) for t in self.targets if t.form not in ("missing", "directory")}
+        files.update(more)
         # All of them: a deleted file that an asked path once named, and links of a chain, are among them.
         files.update(map(id_of, table))
         self.descriptors, self.denied = descriptors.collect(host, files)
@@ -166,6 +176,17 @@ class LockFiles:
                 }
             )
         )
+
+
+def unlisted(host: Host) -> frozenset[LockId]:
+    """Files with locks that /proc/locks may leave out: in a pid namespace of our own."""
+    from diag.collectors import setting  # noqa: PLC0415 - only for all locks, which take longer
+
+    if setting.collect(host).initial_pid_namespace is not False:
+        return frozenset()
+    from diag.collectors import process as processes  # noqa: PLC0415
+
+    return descriptors.kept(host, processes.pids(host))[0]
 
 
 def id_of(lock: FileLock) -> LockId:

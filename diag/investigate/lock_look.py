@@ -52,7 +52,7 @@ def follow(host: Host, files: LockFiles, *, pause: bool) -> Snapshot:
         gaps=(
             *inquiry.gaps,
             *lock_views.gaps(graph, LOCK_RULES),
-            *(() if asked else lock_views.outside(graph, lock_views.UNLISTED, LOCK_RULES)),
+            *(() if asked else lock_views.outside(graph, lock_views.UNLISTED, frozenset())),
             *_other_waits(asked),
         ),
     )

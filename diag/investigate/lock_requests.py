@@ -44,7 +44,7 @@ class Blocked:
         for request in self._left:  # the reader may not see the thread's system call
             if wait := self._process(request):
                 yield wait
-            elif request[0].pid == -1 and self._graph.files.is_asked(request[0]):
+            elif request[0].pid <= 0 and self._graph.files.is_asked(request[0]):
                 self.unnamed += 1
 
     def _candidates(self) -> list[int]:

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from diag.investigate.lock_graph import LockGraph
     from diag.investigate.targets import Target
 
-UNLISTED = "has locks, or waits for them"
-"""What a look at all locks may miss."""
+UNLISTED = "has locks of its own"
+"""What a look at all locks leaves out, without harm: whoever waits for them in this namespace is seen, and
+so is that somebody outside waits for one of ours."""
 
 
 def locks(graph: LockGraph) -> tuple[Lock, ...]:
@@ -139,7 +140,7 @@ def gaps(graph: LockGraph, blinds: frozenset[str]) -> Iterable[Gap]:
     if graph.unnamed:
         yield Gap(
             source="/proc/PID/task/TID/syscall",
-            hides=f"who waits for OFD locks ({graph.unnamed}): /proc/locks does not name their owners",
+            hides=f"who waits for locks ({graph.unnamed}): /proc/locks does not name them",
             reason="those processes may not be looked into, or are in another pid namespace",
             hint="run diag as root"
             if graph.inquiry.host.info.uid

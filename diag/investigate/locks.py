@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from diag.collectors import file_locks
 from diag.errors import DiagError
-from diag.investigate import targets
+from diag.investigate import lock_files, targets
 from diag.investigate.lock_files import LockFiles
 
 if TYPE_CHECKING:
@@ -29,7 +29,9 @@ def look(host: Host, paths: Sequence[str], *, pause: bool) -> Snapshot:
 
     Raises ``DiagError`` for a path that can not be looked at, or that nobody has ever locked.
     """
-    files = LockFiles(host, targets.resolve(host, paths), _table(host))
+    files = LockFiles(
+        host, targets.resolve(host, paths), _table(host), () if paths else lock_files.unlisted(host)
+    )
     _refuse_missing(files)
     from diag.investigate.lock_look import follow  # noqa: PLC0415 - by now it is loaded
 

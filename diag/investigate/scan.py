@@ -11,13 +11,12 @@ from diag.collectors import process as processes
 from diag.collectors import threads as thread_facts
 from diag.collectors.asked import FILE_CALLS
 from diag.errors import DiagError
-from diag.investigate import idle_loops, lock_views, segfaults, sqlite_waits, suspects
+from diag.investigate import idle_loops, lock_files, lock_views, segfaults, sqlite_waits, suspects
 from diag.investigate.databases import NOBODY, Access, Databases
 from diag.investigate.explore import explore
 from diag.investigate.inquiry import Inquiry, is_python
 from diag.investigate.lock_files import LockFiles
 from diag.investigate.lock_graph import LockGraph
-from diag.investigate.lock_look import LOCK_RULES
 from diag.investigate.wait_chains import CHAIN_RULES, chains_from
 from diag.model.facts import Gap, Thread
 from diag.rules import crash_loop
@@ -288,12 +287,12 @@ def _locks(inquiry: Inquiry, say: Say) -> LockGraph:
         table = file_locks.collect(inquiry.host)
     except OSError:
         table = ()
-    graph = LockGraph(inquiry, LockFiles(inquiry.host, (), table))
-    if table:
-        graph.add_blocked()
+    graph = LockGraph(inquiry, LockFiles(inquiry.host, (), table, lock_files.unlisted(inquiry.host)))
+    graph.add_blocked()  # also without a line in the table: in a pid namespace it leaves out whole queues
+    if graph.table:
         suspects.add_pollers(inquiry, graph)
         sqlite_waits.add(inquiry, graph)
-    inquiry.gaps.extend(lock_views.outside(graph, lock_views.UNLISTED, LOCK_RULES))
+    inquiry.gaps.extend(lock_views.outside(graph, lock_views.UNLISTED, frozenset()))
     return graph
 
 

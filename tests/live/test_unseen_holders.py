@@ -7,9 +7,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.live.stories import LOCKS
+from tests.live.stories import LOCKS, pids
 from tests.support.cli import diag, in_new_pid_namespace, inside
-from tests.support.processes import children, running, started, wait_for_call, wait_until
+from tests.support.processes import (
+    PROGRAMS,
+    children,
+    running,
+    started,
+    wait_for_call,
+    wait_until,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,9 +96,54 @@ def test_what_may_poll_unseen_is_no_all_clear(case: str, command: str, python: s
         assert any(f"pid {process.pid}" in gap["hides"] for gap in answer.json["gaps"]), answer
 
 
-def test_all_locks_inside_a_pid_namespace_are_not_all(python: str, tmp_path: Path) -> None:
+def test_what_others_lock_among_themselves_is_not_missed_in_a_pid_namespace(
+    python: str, tmp_path: Path
+) -> None:
+    """It is said that they are not listed; but nobody here waits for them."""
     with running(python, LOCKS, "hold", tmp_path / "app.lock"):
-        for command in ("locks", "scan"):
-            answer = diag(command, within=in_new_pid_namespace())
-            assert answer.json["verdict"] != "clear", answer
-            assert any("outside of this pid namespace" in gap["hides"] for gap in answer.json["gaps"]), answer
+        answer = diag("locks", within=in_new_pid_namespace())
+        assert (answer.code, answer.json["verdict"]) == (0, "clear"), answer
+        assert any("outside of this pid namespace" in gap["hides"] for gap in answer.json["gaps"]), answer
+        scan = diag("scan", within=in_new_pid_namespace())
+        assert not [code for code in scan.codes if code.startswith("L")], scan
+
+
+@pytest.mark.parametrize("command", ["locks", "scan"])
+def test_a_holder_outside_among_all_locks(command: str, python: str, tmp_path: Path) -> None:
+    path = tmp_path / "app.lock"
+    with (
+        running(python, LOCKS, "hold", path),
+        running([*in_new_pid_namespace(), python], LOCKS, "wait", path) as outer,
+    ):
+        [waiter] = wait_until(lambda: children(outer.pid), "a process inside")
+        wait_for_call(waiter, "flock")
+        answer = diag(command, within=inside(waiter))
+        assert answer.json["verdict"] != "clear", answer
+        assert any("holds the lock" in gap["hides"] for gap in answer.json["gaps"]), answer
+
+
+def test_a_waiter_outside_among_all_locks(python: str, tmp_path: Path) -> None:
+    path = tmp_path / "app.lock"
+    with running([*in_new_pid_namespace(), python], LOCKS, "hold", path) as outer:
+        [holder] = wait_until(lambda: children(outer.pid), "a process inside")
+        assert diag("locks", within=inside(holder)).code == 0
+        with running(python, LOCKS, "wait", path) as waiter:
+            wait_for_call(waiter.pid, "flock")
+            for args in (("locks",), ("locks", path)):
+                answer = diag(*args, within=inside(holder))
+                assert (answer.code, answer.json["verdict"]) == (4, "blind"), answer
+                assert any("who waits for locks" in gap["hides"] for gap in answer.json["gaps"]), answer
+
+
+def test_a_keeper_among_all_locks_whose_taker_is_gone(python: str, tmp_path: Path) -> None:
+    """In a pid namespace /proc/locks has no line for it."""
+    path = tmp_path / "app.lock"
+    script = (
+        f"{python} {PROGRAMS / LOCKS} fork-and-leave {path}; exec {python} {PROGRAMS / LOCKS} wait {path}"
+    )
+    with started([*in_new_pid_namespace(), "sh", "-c", script]) as (outer, _):
+        [waiter] = wait_until(lambda: children(outer.pid), "the first process inside")
+        wait_for_call(waiter, "flock")
+        answer = diag("locks", within=inside(waiter))
+        finding = answer.found("L003")
+        assert pids(finding["victims"]) == {1}, answer
