@@ -89,7 +89,7 @@ class Format(NamedTuple):
     form: str
     role: Role
     needles: tuple[str, ...]
-    pattern: re.Pattern[str]
+    pattern: str  # compiled when a line first asks for it: to compile all takes as long as to search 60 MB
     fixed: Mapping[str, Any] = {}  # fields that the form itself tells
     comm: bool = False  # the thread's name ends where the match begins
     anywhere: bool = True  # False: the match must begin the message

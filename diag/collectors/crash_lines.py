@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+import re
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 from ahocorasick_rs import AhoCorasick, MatchKind
@@ -67,11 +68,16 @@ def _parse(text: str, at: LogLine) -> CrashEvent | None:
     found = _FINDER.find_matches_as_indexes(text, overlapping=True)
     line: log_line.Line | None = None
     for form in _formats(frozenset([needle for needle, _, _ in found])):
-        if match := form.pattern.search(text):
+        if match := _compiled(form.pattern).search(text):
             line = line or log_line.read(text)  # dear: only for lines that look right
             if told := event(line, match, form, at):
                 return told
     return None
+
+
+@cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern)
 
 
 @lru_cache(1024)

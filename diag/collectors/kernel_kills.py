@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from diag.collectors.crash_format import HEX, Format
 from diag.model.crash import Role
 
@@ -21,7 +19,7 @@ FORMATS = (
         "hung",
         Role.CONTEXT,
         ("INFO: task ",),
-        re.compile(
+        (
             r"INFO: task (?P<program>.{1,64}):(?P<pid>\d+) (?:<\w+> )?blocked (?:in I/O wait )?for more than "
             r"(?P<seconds>\d+) seconds"
         ),
@@ -32,7 +30,7 @@ FORMATS = (
         "owner",
         Role.CONTEXT,
         ("INFO: task ",),
-        re.compile(
+        (
             r"INFO: task (?P<program>.{1,64}?):(?P<pid>\d+) (?:<\w+> )?(?:is )?blocked on an? "
             r"(?P<lock>[\w -]{1,60}?)(?: likely (?:last held|owned) by (?:<\w+> )?task "
             r"(?P<owner>.{1,64}):(?P<owner_pid>\d+)(?=[\s.]|$)|, but the owner is not found)"
@@ -43,7 +41,7 @@ FORMATS = (
         "soft-lockup",
         Role.CONTEXT,
         ("BUG: soft lockup",),
-        re.compile(
+        (
             r"BUG: soft lockup - CPU#(?P<cpu>\d+) stuck for (?P<seconds>\d+)s! "
             r"\[(?P<program>.{1,64}):(?P<pid>\d+)\]"
         ),
@@ -53,7 +51,7 @@ FORMATS = (
         "stall",
         Role.CONTEXT,
         ("hard LOCKUP on cpu", "O: rcu_"),
-        re.compile(
+        (
             r"Watchdog detected hard LOCKUP on cpu (?P<cpu>\d+)|"
             r"INFO: rcu_\w+ (?:self-detected stall on CPU|detected stalls on CPUs)"
         ),
@@ -65,7 +63,7 @@ FORMATS = (
         "audit-anom-abend",
         Role.REPORT,
         (" sig=",),
-        re.compile(
+        (
             rf"(?:\btype=(?:1701|ANOM_ABEND)|\bANOM_ABEND) .{{0,600}}?\bpid=(?P<pid>\d+) {_COMM}"
             rf"(?: {_EXE})?(?: reason=\\?\"[^\"]*\")? sig=(?P<signal>\d+|SIG[A-Z]+)"
         ),
@@ -76,7 +74,7 @@ FORMATS = (
         "audit-seccomp",
         Role.REPORT,
         (" sig=",),
-        re.compile(
+        (
             rf"(?:\btype=(?:1326|SECCOMP)|\bSECCOMP) .{{0,600}}?\bpid=(?P<pid>\d+) {_COMM}(?: {_EXE})? "
             r"sig=(?P<signal>[1-9]\d*|SIG[A-Z]+) arch=(?P<arch>\w+) "
             r"syscall=(?:(?P<syscall>\d+)|(?P<syscall_name>[a-z]\w*)) compat=\d+ "
@@ -89,7 +87,7 @@ FORMATS = (
         "linux-version",
         Role.CONTEXT,
         ("ux version ",),
-        re.compile(r"Linux version (?P<release>\d[\w.+~-]*) \("),
+        (r"Linux version (?P<release>\d[\w.+~-]*) \("),
         anywhere=False,
     ),
     # kernel/signal.c, print_fatal_signal().
@@ -98,7 +96,7 @@ FORMATS = (
         "fatal-signal",
         Role.CONTEXT,
         ("xpected fatal signal ",),
-        re.compile(r"potentially unexpected fatal signal (?P<signal>\d+)\."),
+        (r"potentially unexpected fatal signal (?P<signal>\d+)\."),
     ),
     # What stands around a fault: the bytes at ip, and how many lines were left out.
     Format(
@@ -106,14 +104,14 @@ FORMATS = (
         "opcode",
         Role.CONTEXT,
         ("Code: ",),
-        re.compile(rf"\bCode: (?P<code>{_BYTES})\s*(?=$|['\"`])"),
+        (rf"\bCode: (?P<code>{_BYTES})\s*(?=$|['\"`])"),
     ),
     Format(
         "code",
         "opcode",
         Role.CONTEXT,
         ("]: code: ",),
-        re.compile(rf"\[(?P<pid>\d+)\]: code: (?P<code>{_BYTES})\s*$"),
+        (rf"\[(?P<pid>\d+)\]: code: (?P<code>{_BYTES})\s*$"),
         comm=True,
     ),
     Format(
@@ -121,7 +119,7 @@ FORMATS = (
         "opcode",
         Role.CONTEXT,
         ("Code: ",),
-        re.compile(
+        (
             r"(?:\bCode: (?:Bad RIP value|Bad PSW|Unable to access opcode bytes at "
             rf"(?:RIP )?0x(?P<unreadable_at>{HEX}))\.)"
         ),
@@ -131,7 +129,7 @@ FORMATS = (
         "ppc-bad-nip",
         Role.CONTEXT,
         ("Bad NIP, not dumping",),
-        re.compile(r"\[(?P<pid>\d+)\]: Bad NIP, not dumping instructions"),
+        (r"\[(?P<pid>\d+)\]: Bad NIP, not dumping instructions"),
         comm=True,
     ),
     Format(
@@ -139,7 +137,7 @@ FORMATS = (
         "callbacks-suppressed",
         Role.CONTEXT,
         ("backs suppressed",),
-        re.compile(
+        (
             r"\b(?:do_trap|do_error_trap|do_general_protection|show_signal|show_signal_msg|arm64_show_signal|"
             r"arm64_notify_segfault|report_user_fault|__ratelimit): (?P<suppressed>\d+) callbacks suppressed"
         ),

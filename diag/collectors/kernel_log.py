@@ -6,8 +6,6 @@ arch/x86/kernel/traps.c. Both name the *thread* (comm and thread id). ``error`` 
 
 from __future__ import annotations
 
-import re
-
 from diag.collectors.crash_format import HEX, MAP, Format
 from diag.model.crash import Role
 
@@ -37,7 +35,7 @@ FORMATS = (
         "segfault",
         Role.CRASH,
         ("segfault at",),
-        re.compile(
+        (
             rf"\[(?P<pid>\d+)\]: segfault at (?P<address>{HEX}) {_IP} "
             rf"(?:\(rpc (?P<rpc>{HEX})\) )?[re]?sp (?P<sp>{HEX}) {_ERROR}"
             rf"(?:{MAP})?{_CPU}{_END}"
@@ -50,7 +48,7 @@ FORMATS = (
         "trap",
         Role.CRASH,
         _TRAPS,
-        re.compile(
+        (
             rf"(?:\[(?P<pid>\d+)|(?<=[^\s\[\]\d])\d{{1,10}})\] {_TRAP} "
             rf"r?ip:(?P<ip>{HEX}|X+) r?sp:(?P<sp>{HEX}|X+) (?:ssp:(?P<ssp>{HEX}) )?"
             rf"error:(?P<error_raw>{HEX})(?:\((?P<cause>[\w /-]+)\))?"
@@ -63,7 +61,7 @@ FORMATS = (
         "bad-frame",
         Role.CRASH,
         (" bad frame in ",),
-        re.compile(
+        (
             rf"\[(?P<pid>\d+)\]:? bad frame in (?P<call>\w+) frame:(?P<address>{HEX}) "
             rf"ip:(?P<ip>{HEX}) sp:(?P<sp>{HEX}) orax:{HEX}(?:{MAP})?"
         ),
@@ -76,9 +74,7 @@ FORMATS = (
         "vsyscall",
         Role.CRASH,
         ("] vsyscall ",),
-        re.compile(
-            rf"\[(?P<pid>\d+)\] (?P<trap>vsyscall [^:]+?) ip:(?P<ip>{HEX}) cs:{HEX} sp:(?P<sp>{HEX}) "
-        ),
+        (rf"\[(?P<pid>\d+)\] (?P<trap>vsyscall [^:]+?) ip:(?P<ip>{HEX}) cs:{HEX} sp:(?P<sp>{HEX}) "),
         fixed={"signal": 11},
         comm=True,
     ),
@@ -87,7 +83,7 @@ FORMATS = (
         "grsec",
         Role.REPORT,
         ("gmentation ",),
-        re.compile(
+        (
             rf"grsec: Segmentation fault occurred at (?P<address>{HEX}) in "
             r"(?P<exe>/.*?)\[(?P<program>[^\]]+):(?P<pid>\d+)\]"
         ),
@@ -99,7 +95,7 @@ FORMATS = (
         "segfault",
         Role.CRASH,
         ("segfault at",),
-        re.compile(
+        (
             rf"\[(?P<pid>\d+)\]: +segfault at(?: (?P<address>{HEX})(?=\s))?"
             rf"{_somewhere(_IP)}{_somewhere(rf'[re]?sp (?P<sp>{HEX})')}{_somewhere(_ERROR)}"
             rf"(?=(?:(?:(?!segfault at).)*?{MAP})?){_somewhere(r'likely on CPU (?P<cpu>[0-9]+)')}"
@@ -113,9 +109,7 @@ FORMATS = (
         "segfault",
         Role.CRASH,
         ("segfault at",),
-        re.compile(
-            rf"(?<=\w): segfault at (?P<address>{HEX}) {_IP} [re]?sp (?P<sp>{HEX}) {_ERROR}{MAP}{_CPU}{_END}"
-        ),
+        (rf"(?<=\w): segfault at (?P<address>{HEX}) {_IP} [re]?sp (?P<sp>{HEX}) {_ERROR}{MAP}{_CPU}{_END}"),
         fixed={"signal": 11},
     ),
     # One line that stands for several: its numbers were left out.
@@ -124,7 +118,7 @@ FORMATS = (
         "segfault",
         Role.CONTEXT,
         ("segfault at",),
-        re.compile(
+        (
             rf"\[\.\.\.\]: segfault at .*? {_ERROR} in .* likely on CPU (?P<cpu>\d+)"
             r"(?: \(core (?P<core>\d+))?"
         ),
@@ -135,7 +129,7 @@ FORMATS = (
         "trap",
         Role.CRASH,
         _TRAPS,
-        re.compile(
+        (
             rf"\[(?P<pid>\d+)\] {_NO_ELLIPSIS}{_TRAP.replace('?P<trap>', '?:')}(?=\s|$)"
             rf"(?: r?ip:(?P<ip>{HEX})(?=\s))?(?: r?sp:(?P<sp>{HEX})(?=\s))?"
             rf"(?: error:(?P<error_raw>{HEX})(?=\s))?"
@@ -149,7 +143,7 @@ FORMATS = (
         "rest",
         Role.CONTEXT,
         ("]  in ", "y on CPU ", ".so[", "r 14 in ", "r 15 in ", " fault"),
-        re.compile(
+        (
             rf"(?:^|(?<=\] )|(?<=^'))\s*(?:sp (?P<sp>{HEX}) )?(?:error (?P<error_raw>{HEX}))?"
             rf"(?:level \d translation fault)?(?:{MAP.replace(' in', ' ?in', 1)}){_CPU}"
         ),
@@ -159,6 +153,6 @@ FORMATS = (
         "rest",
         Role.CONTEXT,
         ("y on CPU ", "r 14 in ", "r 15 in "),
-        re.compile(rf"^[\s`'\"]*(?:{_IP} \.\.\. )?{_ERROR} in \S+(?: \.\.\.)?{_CPU}(?=$|[\s`'\",])"),
+        (rf"^[\s`'\"]*(?:{_IP} \.\.\. )?{_ERROR} in \S+(?: \.\.\.)?{_CPU}(?=$|[\s`'\",])"),
     ),
 )

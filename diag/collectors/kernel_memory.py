@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from diag.collectors.crash_format import HEX, Format
 from diag.model.crash import Role
 
@@ -20,7 +18,7 @@ FORMATS = (
         "kill",
         Role.CRASH,
         ("ill process ", "illed process "),
-        re.compile(
+        (
             r"(?:(?P<cgroup>Memory cgroup )o|\bO)ut of [Mm]emory(?: \(oom_kill_allocating_task\))?: "
             rf"[Kk]ill(?:ed)? process {_VICTIM}"
             rf"(?: score (?P<score>\d+))?{_RSS}"
@@ -33,7 +31,7 @@ FORMATS = (
         "killed",
         Role.REPORT,
         ("illed process ",),
-        re.compile(rf"Killed process {_VICTIM},? (?:total-vm|vsz):{_RSS}"),
+        (rf"Killed process {_VICTIM},? (?:total-vm|vsz):{_RSS}"),
         fixed={"signal": 9},
     ),
     Format(
@@ -41,7 +39,7 @@ FORMATS = (
         "killed",
         Role.REPORT,
         ("illed process ",),
-        re.compile(r"Killed process (?P<pid>\d+) \((?P<program>[^()]{1,15})\)$"),
+        (r"Killed process (?P<pid>\d+) \((?P<program>[^()]{1,15})\)$"),
         fixed={"signal": 9},
         anywhere=False,
     ),
@@ -51,7 +49,7 @@ FORMATS = (
         "vm",
         Role.CRASH,
         ("illing process ",),
-        re.compile(r"VM: killing process (?P<program>.{1,15})$"),
+        (r"VM: killing process (?P<program>.{1,15})$"),
         fixed={"signal": 9, "cgroup": False},
         anywhere=False,
     ),
@@ -60,7 +58,7 @@ FORMATS = (
         "-kill",
         Role.REPORT,
         ("-kill",),
-        re.compile(
+        (
             r"oom-kill:constraint=(?P<constraint>\w+),.*,task=(?P<program>.{1,64}),pid=(?P<pid>\d+),"
             r"uid=(?P<uid>-?\d+)"
         ),
@@ -71,7 +69,7 @@ FORMATS = (
         "invoked",
         Role.CONTEXT,
         ("-kill",),
-        re.compile(r" invoked oom-killer: gfp_mask=0x"),
+        (r" invoked oom-killer: gfp_mask=0x"),
         comm=True,
     ),
     Format(
@@ -79,14 +77,14 @@ FORMATS = (
         "reaper",
         Role.CONTEXT,
         ("_reaper: ",),
-        re.compile(r"oom_reaper: reaped process (?P<pid>\d+) \((?P<program>.{1,64}?)\), now anon-rss:"),
+        (r"oom_reaper: reaped process (?P<pid>\d+) \((?P<program>.{1,64}?)\), now anon-rss:"),
     ),
     Format(
         "oom",
         "cgroup-limit",
         Role.CONTEXT,
         ("Task in /",),
-        re.compile(r"Task in (?P<task_cgroup>/\S*) killed as a result of limit of (?P<limit>/\S*)"),
+        (r"Task in (?P<task_cgroup>/\S*) killed as a result of limit of (?P<limit>/\S*)"),
     ),
     # mm/memory-failure.c, arch/*/mm/fault.c, mm/hugetlb.c: SIGBUS without a line about the fault.
     Format(
@@ -94,7 +92,7 @@ FORMATS = (
         "hardware",
         Role.CRASH,
         ("to hardware memory",),
-        re.compile(
+        (
             r"(?:MCE: Killing|Memory failure: .*?(?:Killing|Sending SIGBUS to)) (?P<program>.{1,15}?):"
             rf"(?P<pid>\d+) due to hardware memory corruption(?: fault at (?P<address>{HEX}))?"
         ),
@@ -105,7 +103,7 @@ FORMATS = (
         "hugepage",
         Role.CRASH,
         ("inadequate hugepage",),
-        re.compile(r"\bPID (?P<pid>\d+) killed due to inadequate hugepage pool"),
+        (r"\bPID (?P<pid>\d+) killed due to inadequate hugepage pool"),
         fixed={"signal": 7},
     ),
 )

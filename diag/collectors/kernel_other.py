@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from diag.collectors.crash_format import HEX, MAP, Format
 from diag.model.crash import Role
 
@@ -17,7 +15,7 @@ FORMATS = (
         "old",
         Role.CRASH,
         ("]: unhandled ",),
-        re.compile(
+        (
             rf"\[(?P<pid>\d+)\]: unhandled (?P<fault>[\w ,/-]+?) \((?P<signal>\d+)\) "
             rf"at 0x(?P<address>{HEX}), esr 0x(?P<esr>{HEX})(?:,{MAP})?"
         ),
@@ -29,7 +27,7 @@ FORMATS = (
         "new",
         Role.CRASH,
         ("]: unhandled ",),
-        re.compile(
+        (
             rf"\[(?P<pid>\d+)\]: unhandled exception: (?:.*?, ESR 0x(?P<esr>{HEX}), )?"
             rf"(?P<fault>[^,]+?)(?:{MAP}|$)"
         ),
@@ -41,7 +39,7 @@ FORMATS = (
         "undefined",
         Role.CRASH,
         (": undefined instruction: pc=",),
-        re.compile(rf"\[(?P<pid>\d+)\]: undefined instruction: pc=(?:0x)?(?P<ip>{HEX})"),
+        (rf"\[(?P<pid>\d+)\]: undefined instruction: pc=(?:0x)?(?P<ip>{HEX})"),
         fixed={"signal": 4, "fault": "undefined instruction"},
         comm=True,
     ),
@@ -51,7 +49,7 @@ FORMATS = (
         "segfault",
         Role.CRASH,
         (" nip ",),
-        re.compile(
+        (
             rf"\[(?P<pid>\d+)\]: (?P<fault>{_SIGNAME}) \((?P<signal>\d+)\) at (?P<address>{HEX}) {_PPC} "
             rf"code (?P<code>{HEX})(?:{MAP})?"
         ),
@@ -62,7 +60,7 @@ FORMATS = (
         "unhandled",
         Role.CRASH,
         (" nip ",),
-        re.compile(
+        (
             rf"\[(?P<pid>\d+)\]: unhandled (?:signal |[a-z ]+ \()(?P<signal>\d+)\)? "
             rf"at (?P<address>{HEX}) {_PPC} code (?P<code>{HEX})(?:{MAP})?"
         ),
@@ -73,7 +71,7 @@ FORMATS = (
         "bad-frame",
         Role.CRASH,
         (" nip ",),
-        re.compile(rf"\[(?P<pid>\d+)\]: bad frame in \w+: (?P<address>{HEX}) {_PPC}"),
+        (rf"\[(?P<pid>\d+)\]: bad frame in \w+: (?P<address>{HEX}) {_PPC}"),
         comm=True,
     ),
     Format(
@@ -81,7 +79,7 @@ FORMATS = (
         "segfault",
         Role.CRASH,
         (" nip ",),
-        re.compile(
+        (
             rf"\[(?P<pid>\d+)\]: segfault \((?P<signal>\d+)\) at (?P<address>{HEX}) "
             rf"nip (?P<ip>{HEX}) lr "
         ),
@@ -93,7 +91,7 @@ FORMATS = (
         "signal",
         Role.CRASH,
         ("]: unhandled ",),
-        re.compile(
+        (
             r"\[(?P<pid>\d+)\]: unhandled signal (?P<signal>\d+) code 0x(?P<code>[0-9a-f]+) "
             rf"at 0x(?P<address>{HEX})(?:{MAP}|$|\s)"
         ),
@@ -105,7 +103,7 @@ FORMATS = (
         "fault",
         Role.CRASH,
         (" fault",),
-        re.compile(
+        (
             r"User process fault: interruption code (?:0x)?(?P<interruption_code>[0-9a-fA-F]{2,8})"
             rf"(?: ilc:\d)?(?:{MAP}| *$)"
         ),
@@ -116,7 +114,7 @@ FORMATS = (
         "arm32-page-fault",
         Role.CRASH,
         (") at 0x",),
-        re.compile(
+        (
             rf": unhandled page fault \((?P<signal>\d+)\) at 0x(?P<address>{HEX}), "
             rf"code 0x(?P<code>{HEX})"
         ),
@@ -127,7 +125,7 @@ FORMATS = (
         "arm32-undef",
         Role.CRASH,
         (": undefined instruction: pc=",),
-        re.compile(rf" \((?P<pid>\d+)\): undefined instruction: pc=(?P<ip>{HEX})"),
+        (rf" \((?P<pid>\d+)\): undefined instruction: pc=(?P<ip>{HEX})"),
         fixed={"signal": 4},
         comm=True,
     ),
@@ -136,7 +134,7 @@ FORMATS = (
         "arm32-unhandled-fault",
         Role.CRASH,
         (") at 0x",),
-        re.compile(
+        (
             rf"Unhandled (?:fault|prefetch abort): (?P<fault>.+?) \(0x(?P<code>{HEX})\) "
             rf"at 0x(?P<address>{HEX})"
         ),
@@ -147,7 +145,7 @@ FORMATS = (
         "mips",
         Role.CRASH,
         ("(): ",),
-        re.compile(
+        (
             r"do_page_fault\(\): sending SIGSEGV to (?P<program>.+?) for invalid "
             rf"(?P<access>read|write) access (?:from|to) (?P<address>{HEX})(?=\s|$)"
         ),
@@ -158,7 +156,7 @@ FORMATS = (
         "mips-regs",
         Role.CONTEXT,
         ("epc = ", "era = ", "ra  = "),
-        re.compile(rf"\b(?:(?:epc|era)\s+= (?P<ip>{HEX})|ra\s+= (?P<ra>{HEX})){MAP}"),
+        (rf"\b(?:(?:epc|era)\s+= (?P<ip>{HEX})|ra\s+= (?P<ra>{HEX})){MAP}"),
     ),
     # arch/parisc/mm/fault.c.
     Format(
@@ -166,7 +164,7 @@ FORMATS = (
         "parisc",
         Role.CRASH,
         ("(): ", "_fault() command="),
-        re.compile(
+        (
             r"do_page_fault\(\) command='(?P<program>.+?)' type=\d+ "
             rf"address=0x(?P<address>{HEX})(?:{MAP})?"
         ),
@@ -178,7 +176,7 @@ FORMATS = (
         "unhandled",
         Role.CRASH,
         ("]: unhandled ",),
-        re.compile(
+        (
             rf"\[(?P<pid>\d+)\]: unhandled (?:signal (?P<signal>\d+) code 0x{HEX} at|"
             rf"[a-z0-9 ]+ fault \((?P<signal_name>\d+)\) at 0x(?P<address>{HEX})(?=,|$))(?![^,]*\]$)"
         ),

@@ -6,14 +6,12 @@ kernel/signal.c).
 
 from __future__ import annotations
 
-import re
-
 from diag.collectors.crash_format import HEX, Format
 from diag.model.crash import Role
 
 
 def _death(form: str, needle: str, pattern: str, *, anywhere: bool = True, **fixed: int | str) -> Format:
-    return Format("app", form, Role.REPORT, (needle,), re.compile(pattern), fixed=fixed, anywhere=anywhere)
+    return Format("app", form, Role.REPORT, (needle,), pattern, fixed=fixed, anywhere=anywhere)
 
 
 FORMATS = (

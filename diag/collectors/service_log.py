@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from diag.collectors.crash_format import HEX, Format
 from diag.model.crash import Role
 
@@ -16,7 +14,7 @@ FORMATS = (
         "billiard-exit",
         Role.REPORT,
         ("'signal ",),
-        re.compile(rf"Process '(?P<worker>[^']+)' pid:(?P<pid>\d+) exited with '{_SIGNAL} \("),
+        (rf"Process '(?P<worker>[^']+)' pid:(?P<pid>\d+) exited with '{_SIGNAL} \("),
         anywhere=False,
     ),
     Format(
@@ -24,7 +22,7 @@ FORMATS = (
         "billiard-lost",
         Role.REPORT,
         ("prematurely",),
-        re.compile(
+        (
             r"(?:Task (?P<task>[\w.:-]{1,255})\[[\w-]{1,64}\] raised unexpected: )?"
             r"(?:WorkerLostError(?:\(['\"]|: )|\w: )Worker exited prematurely: "
             rf"{_SIGNAL}(?: \(\w+\))?(?: Job: (?P<job>\d+))?"
@@ -36,7 +34,7 @@ FORMATS = (
         "uwsgi-segv",
         Role.REPORT,
         ("gmentation ",),
-        re.compile(r"!!! uWSGI process (?P<pid>\d+) got Segmentation Fault !!!"),
+        (r"!!! uWSGI process (?P<pid>\d+) got Segmentation Fault !!!"),
         fixed={"signal": 11},
     ),
     Format(
@@ -44,7 +42,7 @@ FORMATS = (
         "uwsgi-died",
         Role.REPORT,
         ("(pid:",),
-        re.compile(
+        (
             r"DAMN ! worker (?P<worker>\d+) \(pid: (?P<pid>\d+)\) died"
             rf"(?:, killed by {_SIGNAL})? :\("
         ),
@@ -55,28 +53,28 @@ FORMATS = (
         "gunicorn",
         Role.REPORT,
         ("erminate",),
-        re.compile(rf"Worker with pid (?P<pid>\d+) was terminated due to {_SIGNAL}"),
+        (rf"Worker with pid (?P<pid>\d+) was terminated due to {_SIGNAL}"),
     ),
     Format(
         "app",
         "gunicorn",
         Role.REPORT,
         ("(pid:",),
-        re.compile(r"Worker \(pid:(?P<pid>\d+)\) was sent (?P<signal>SIG[A-Z]+\d?)!"),
+        (r"Worker \(pid:(?P<pid>\d+)\) was sent (?P<signal>SIG[A-Z]+\d?)!"),
     ),
     Format(
         "app",
         "gunicorn",
         Role.CONTEXT,
         ("(pid:",),
-        re.compile(r"Worker \(pid:(?P<pid>\d+)\) exited with code (?P<exitcode>\d+)\b"),
+        (r"Worker \(pid:(?P<pid>\d+)\) exited with code (?P<exitcode>\d+)\b"),
     ),
     Format(
         "app",
         "gunicorn-timeout",
         Role.CONTEXT,
         ("(pid:",),
-        re.compile(r"WORKER TIMEOUT \(pid:(?P<pid>\d+)\)"),
+        (r"WORKER TIMEOUT \(pid:(?P<pid>\d+)\)"),
     ),
     # Python/pylifecycle.c and Modules/faulthandler.c.
     Format(
@@ -84,7 +82,7 @@ FORMATS = (
         "python-fatal",
         Role.REPORT,
         ("Fatal Python error: ",),
-        re.compile(
+        (
             r"Fatal Python error: (?P<error_text>(?P<signal_name>Segmentation fault|Aborted|"
             r"Bus error|Illegal instruction|Floating point exception))\s*$"
         ),
@@ -95,7 +93,7 @@ FORMATS = (
         "python-fatal",
         Role.REPORT,
         ("Fatal Python error: ",),
-        re.compile(r"Fatal Python error: (?P<error_text>\S.*?)\s*$"),
+        (r"Fatal Python error: (?P<error_text>\S.*?)\s*$"),
         fixed={"signal": 6},
         anywhere=False,
     ),
@@ -104,7 +102,7 @@ FORMATS = (
         "python-faulthandler",
         Role.CONTEXT,
         ("(most recent call first)",),
-        re.compile(
+        (
             rf"\b(?:Current thread|Thread) 0x(?P<thread>{HEX})(?: \[.*?\])? "
             r"\(most recent call first\):"
         ),
@@ -115,7 +113,7 @@ FORMATS = (
         "torch-dataloader",
         Role.REPORT,
         ("killed by",),
-        re.compile(
+        (
             r"DataLoader worker \(pid\(?s?\)? (?P<pid>\d+)\) is killed by signal: "
             r"(?P<signal>[A-Z][A-Za-z /]+)\b"
         ),
@@ -126,7 +124,7 @@ FORMATS = (
         "other",
         Role.REPORT,
         ("erminate",),
-        re.compile(
+        (
             r"(?:BrokenProcessPool: A process in the process pool was terminated abruptly|"
             r"TerminatedWorkerError: A worker process managed by the executor was unexpectedly)"
         ),
@@ -137,7 +135,7 @@ FORMATS = (
         "glibc",
         Role.REPORT,
         ("*** Error in `", "d ***"),
-        re.compile(
+        (
             r"\*\*\* (?:Error in `(?P<exe>[^']{1,255})'|glibc detected \*\*\* (?P<command>\S{1,255})): "
             rf"(?P<error_text>.{{1,200}}?): 0x(?P<pointer>{HEX}) \*\*\*"
         ),
@@ -148,7 +146,7 @@ FORMATS = (
         "glibc",
         Role.REPORT,
         ("(): ", "orrupt"),
-        re.compile(
+        (
             r"(?P<error_text>(?:free|malloc|realloc|calloc|malloc_consolidate|munmap_chunk|"
             r"tcache_\w+)\(\): [a-z][a-z_> -]{1,80}(?:\([a-z !]{1,40}\))?(?: [a-z]{1,20}){0,6}(?: \d)?|"
             r"double free or corruption \(\S+\)|"
@@ -163,7 +161,7 @@ FORMATS = (
         Role.REPORT,
         ("d ***",),
         # debug/fortify_fail.c: smashed stacks, and overflows that _FORTIFY_SOURCE notices.
-        re.compile(
+        (
             r"\*\*\* (?:(?:stack smashing|buffer overflow) detected \*\*\*: (?:(?P<command>.+?) )?terminated|"
             r"(?P<error_text>invalid %N\$ use|%n in writable segments?) detected \*\*\*)"
         ),
@@ -176,7 +174,7 @@ FORMATS = (
         "glibc",
         Role.REPORT,
         ("al glibc error: ",),
-        re.compile(r"Fatal glibc error: (?!CPU )(?P<error_text>\S.{1,300}?)\s*$"),
+        (r"Fatal glibc error: (?!CPU )(?P<error_text>\S.{1,300}?)\s*$"),
         fixed={"signal": 6},
         anywhere=False,
     ),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from diag.collectors.crash_format import HEX, Format
 from diag.model.crash import Role
 
@@ -15,7 +13,7 @@ _WORDS = (
 
 
 def _report(form: str, needle: str, pattern: str, **fixed: int) -> Format:
-    return Format("app", form, Role.REPORT, (needle,), re.compile(pattern), fixed=fixed)
+    return Format("app", form, Role.REPORT, (needle,), pattern, fixed=fixed)
 
 
 def _message(form: str, needle: str, pattern: str, **fixed: int) -> Format:

@@ -5,15 +5,13 @@ None of these lines is a crash; they tell why the death that follows is none eit
 
 from __future__ import annotations
 
-import re
-
 from diag.collectors.crash_format import Format
 from diag.collectors.system_log import UNIT
 from diag.model.crash import Role
 
 
 def _limit(form: str, needle: str, pattern: str) -> Format:
-    return Format("limit", form, Role.CONTEXT, (needle,), re.compile(pattern))
+    return Format("limit", form, Role.CONTEXT, (needle,), pattern)
 
 
 FORMATS = (

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from diag.collectors.crash_format import Format
 from diag.model.crash import Role
 
@@ -15,7 +13,7 @@ FORMATS = (
         "exited",
         Role.REPORT,
         ("=killed, ", "=dumped, "),
-        re.compile(
+        (
             rf"{UNIT}: \w+ process exited, code=(?P<code>killed|dumped), "
             r"status=(?P<signal>\d+)/[A-Z]"
         ),
@@ -25,7 +23,7 @@ FORMATS = (
         "status",
         Role.REPORT,
         ("=killed, ", "=dumped, "),
-        re.compile(
+        (
             r"\b(?:Main PID|Process): (?P<pid>\d+) (?:.* )?"
             r"\(code=(?P<code>killed|dumped), signal=(?P<signal>[A-Z]\w+)\)"
         ),
@@ -35,21 +33,21 @@ FORMATS = (
         "result",
         Role.CONTEXT,
         ("h result '",),
-        re.compile(rf"{UNIT}: Failed with result '(?P<result>signal|core-dump|oom-kill|watchdog)'"),
+        (rf"{UNIT}: Failed with result '(?P<result>signal|core-dump|oom-kill|watchdog)'"),
     ),
     Format(
         "systemd",
         "failed-state",
         Role.CONTEXT,
         ("Unit ",),
-        re.compile(rf"\bUnit {UNIT} entered failed state"),
+        (rf"\bUnit {UNIT} entered failed state"),
     ),
     Format(
         "coredump",
         "summary",
         Role.REPORT,
         (") of user ",),
-        re.compile(
+        (
             r"Process (?P<pid>\d+) \((?P<program>.{1,64}?)\) of user (?P<uid>\d+) (?:dumped core|"
             r"terminated abnormally (?:with signal (?P<signal>\d+)/|without)|"
             r"killed by (?P<signal_name>SIG[A-Z]+\d?) - dumping core)"
@@ -62,7 +60,7 @@ FORMATS = (
         "manager",
         Role.REPORT,
         ("Caught <",),
-        re.compile(r"systemd\[(?P<pid>\d+)\]: Caught <(?P<signal>[A-Z]+)>, "),
+        (r"systemd\[(?P<pid>\d+)\]: Caught <(?P<signal>[A-Z]+)>, "),
         fixed={"program": "systemd"},
     ),
     Format(
@@ -70,13 +68,13 @@ FORMATS = (
         "started",
         Role.CONTEXT,
         ("ss Core Dump (PID",),
-        re.compile(r"Started Process Core Dump \(PID (?P<handler>\d+)/UID"),
+        (r"Started Process Core Dump \(PID (?P<handler>\d+)/UID"),
     ),
     Format(
         "coredump",
         "other",
         Role.CONTEXT,
         ("Core file was truncated",),
-        re.compile(r"Core file was truncated to (?P<size>\d+) bytes"),
+        (r"Core file was truncated to (?P<size>\d+) bytes"),
     ),
 )

@@ -3,11 +3,12 @@
 # ruff: noqa: E501 - one message a line
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 
-from diag.collectors.crash_lines import NEEDLES, parse_line
+from diag.collectors.crash_lines import FORMATS, NEEDLES, parse_line
 from diag.model.crash import LogLine
 
 AT = LogLine(file="log", line=1)
@@ -290,3 +291,9 @@ def test_who_passed_a_line_on_is_not_its_program() -> None:
     event = parse_line("Nov 26 06:27:50 web-01 relay[5]: app[77]: segfault at 0 ip 0 sp 0 error 4", AT)
     assert event is not None
     assert (event.program, event.tag) == ("app", "relay")
+
+
+def test_every_pattern_compiles_and_every_format_can_be_found() -> None:
+    for form in FORMATS:
+        re.compile(form.pattern)
+        assert form.needles
