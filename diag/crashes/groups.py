@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, TypeAlias
 from msgspec.structs import replace
 
 from diag.crashes import sacrifices
+from diag.crashes.deaths import deaths
 from diag.crashes.limits import Limits
 from diag.crashes.period import period
 from diag.model import fault
 from diag.model.crash import CrashEvent, CrashGroup, Role
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import tzinfo
 
 BEFORE, AFTER = 2.0, 15.0
@@ -26,7 +27,6 @@ BEFORE, AFTER = 2.0, 15.0
 _CROWD = 50  # crashes before and after a report that may be its own: a storm must not take quadratic time
 _TICK = 5.0  # seconds after which a parent notices a death
 _UNITS = frozenset({"supervisord"})  # what they call a program is the name of a service
-_TRACEBACK = 50  # lines of one, at most
 _TORN = 20  # lines within which the rest of a torn line is looked for
 
 Key: TypeAlias = tuple[object, ...]
@@ -43,7 +43,7 @@ def group(
     """
     whole = sacrifices.told(mend(events))
     crashes = [event for event in whole if event.role is Role.CRASH]
-    reports = _deaths([event for event in whole if event.role is Role.REPORT])
+    reports = deaths([event for event in whole if event.role is Role.REPORT])
     told, alone = _join(crashes, reports)
     found: dict[Key, list[tuple[CrashEvent, list[CrashEvent]]]] = defaultdict(list)
     for place, crash in enumerate(crashes):
@@ -120,41 +120,6 @@ def _place(event: CrashEvent, known: dict[tuple[int, int], CrashEvent]) -> Crash
                 map_offset=here,
             )
     return event
-
-
-def _deaths(reports: Iterable[CrashEvent]) -> list[list[CrashEvent]]:
-    """Join reports of one death: several forms, of the same process or at the same moment."""
-    deaths: list[list[CrashEvent]] = []
-    recent: dict[int | None, list[list[CrashEvent]]] = defaultdict(list)
-    for report in reports:
-        number = fault.signal(report)
-        for death in reversed(recent[number][-8:]):
-            if _one_death(death, report):
-                death.append(report)
-                break
-        else:
-            deaths.append([report])
-            recent[number].append(deaths[-1])
-    return deaths
-
-
-def _one_death(death: list[CrashEvent], report: CrashEvent) -> bool:
-    if report.form in {event.form for event in death}:
-        return _goes_on(death[-1], report)
-    pids = {event.pid for event in death if event.pid is not None}
-    if report.pid is not None and pids:
-        return report.pid in pids
-    latest = death[-1]
-    if latest.time is None or report.time is None:
-        return latest.at.file == report.at.file and report.at.line - latest.at.line <= 3
-    return abs(report.time - latest.time) <= 5.0
-
-
-def _goes_on(record: CrashEvent, report: CrashEvent) -> bool:
-    """Whether an undated line ends the traceback below a dated record, which has told of the death itself."""
-    lines = report.at.line - record.at.line
-    undated = report.time is None and report.pid is None and record.time is not None
-    return undated and report.at.file == record.at.file and 0 < lines <= _TRACEBACK
 
 
 def _join(

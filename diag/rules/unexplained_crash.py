@@ -82,6 +82,8 @@ def _summary(faces: tuple[CrashGroup, ...]) -> str:
             "somebody or the kernel killed it, and no out-of-memory line was found for it"
         )
     unseen = "no kernel line of it was found in the logs that were read"
+    if sample.time is None and sample.pid is None:
+        unseen = "its line has neither time nor process number to find the kernel's line by"
     if sample.form in fault.CAUGHT:
         unseen = "it caught the signal itself, so the kernel says nothing of it"
     elif number == 6:
