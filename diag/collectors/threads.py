@@ -48,6 +48,23 @@ def syscalls(host: Host, pid: int) -> Iterator[tuple[int, Syscall | None]]:
         yield tid, parse_syscall(text, host.info.machine)
 
 
+def asleep(host: Host, pid: int) -> dict[int, int]:
+    """Return the threads that sleep, each with how often it has gone to sleep.
+
+    One that is there later with the same number has not run in between (voluntary_ctxt_switches: proc(5)).
+    """
+    try:
+        names = host.names(f"/proc/{pid}/task")
+    except OSError:
+        return {}
+    found = {}
+    for tid in map(int, names):
+        status = parse_status(_text(host, f"/proc/{pid}/task/{tid}/status") or "")
+        if status.get("State", "R")[0] != "R" and "voluntary_ctxt_switches" in status:
+            found[tid] = int(status["voluntary_ctxt_switches"])
+    return found
+
+
 def collect(host: Host, pid: int, clock: Clock) -> Iterator[Thread]:
     """Yield each thread of a process; one that exits while we look is not news."""
     try:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import errno
+import re
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
 from diag.collectors import pyspy
 from diag.collectors.process import parse_stat
 from diag.errors import MalformedError
 from diag.host import HostInfo, Outcome
 from diag.host.tape import TapedHost
-from diag.model.facts import Gap, Process
+from diag.model.facts import Gap, Process, Stack
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +30,7 @@ DUMP = b"""[{"pid": 12, "thread_id": 140578926859968, "thread_name": "worker-1",
 
 
 def test_dump() -> None:
-    (stack,) = pyspy.parse_dump(DUMP)
+    (stack,) = pyspy.parse_dump(DUMP, native=True)
     assert (stack.pid, stack.tid, stack.thread, stack.ident) == (12, 13, "worker-1", 140578926859968)
     assert stack.owns_gil
     python, native = stack.frames
@@ -56,12 +58,21 @@ def info(uid: int = 0, container: str | None = None) -> HostInfo:
 class Answers(TapedHost):
     """A machine on which py-spy answers as told: the real one can not be made to hang on demand."""
 
-    def __init__(self, *outcomes: Outcome, facts: HostInfo, state: str = "S", call: str = "0") -> None:
+    def __init__(
+        self, *outcomes: Outcome, facts: HostInfo, state: str = "S", call: str = "0", runs: bool = False
+    ) -> None:
         self.info = facts
         self.asked: list[Sequence[str]] = []
         self._outcomes = list(outcomes)
         self._stat = f"12 (app) {state} " + " ".join(["1"] * 60)
+        self._runs = runs
+        self._switches = 0
+        self._rests = -1
         self._call = f"{call} 0x1 0x2 0x3 0x4 0x5 0x6 0x7 0x8"
+
+    def rests_after(self, switches: int) -> None:
+        """Let the thread run no more once its status was read so often."""
+        self._rests = switches
 
     def sleep(self, seconds: float) -> None:
         raise NotImplementedError
@@ -75,7 +86,9 @@ class Answers(TapedHost):
         if path.endswith("/stat"):
             return self._stat.encode()
         if path.endswith("/status"):
-            return b"NSpid:\t12\n"
+            self._switches += self._runs
+            self._runs = self._runs and self._switches != self._rests
+            return b"State:\tS (sleeping)\nNSpid:\t12\nvoluntary_ctxt_switches:\t%d\n" % self._switches
         if path.endswith("/syscall"):
             return self._call.encode()
         if path.endswith("/maps"):
@@ -89,7 +102,7 @@ class Answers(TapedHost):
     ) -> Outcome:
         del timeout, stdin
         assert redact  # never without masking
-        self.asked.append(tuple(argv[6:]))
+        self.asked.append(tuple(argv[5:]))
         return self._outcomes.pop(0)
 
 
@@ -97,6 +110,9 @@ HANGS = Outcome(-9, b"", b"", timed_out=True)
 FAILS = Outcome(1, b"", b"Error: Failed to suspend\nReason: it would not\n")
 DENIED = Outcome(1, b"", b"Permission Denied: Try running again with elevated permissions\n")
 WORKS = Outcome(0, DUMP.replace(b'"os_thread_id": 13', b'"os_thread_id": 12'), b"")
+WITHOUT_LOCALS = replace(
+    WORKS, stdout=re.sub(rb'"locals": \[.*?\]', b'"locals": null', WORKS.stdout, flags=re.DOTALL)
+)
 
 
 def process(host: Answers, uid: int = 0) -> Process:
@@ -104,18 +120,64 @@ def process(host: Answers, uid: int = 0) -> Process:
     return Process(pid=12, ppid=1, started=started, since=0.0, name="app", state="S", uid=uid)
 
 
-def test_what_fails_is_tried_again_without_a_stop() -> None:
-    host = Answers(FAILS, WORKS, facts=info())
-    assert isinstance(pyspy.collect(host, process(host), patience=pyspy.Patience()), tuple)
-    assert host.asked == [(), ("--nonblocking",)]
+def test_who_sleeps_is_not_stopped() -> None:
+    host = Answers(WORKS, facts=info())
+    (stack,) = look(host)
+    assert host.asked == [("--locals", "--nonblocking")]
+    assert stack.frames[0].locals
 
 
-def test_a_hanging_py_spy_costs_two_time_limits_at_most() -> None:
-    host = Answers(HANGS, HANGS, facts=info())
+def test_one_thread_that_runs_in_its_place_is_stopped_without_its_locals() -> None:
+    host = Answers(WORKS, WORKS, WORKS, WITHOUT_LOCALS, facts=info(), runs=True)
+    (stack,) = look(host)
+    assert host.asked == [("--locals", "--nonblocking")] * 3 + [()]
+    assert [local.name for local in stack.frames[0].locals] == ["self", "timeout"]
+
+
+@pytest.mark.parametrize(
+    ("answers", "asked"),
+    [
+        ((WORKS, WORKS, "MOVED", "MOVED"), [("--locals",)]),
+        ((WORKS, WORKS, WORKS, "MOVED", "MOVED"), [(), ("--locals",)]),
+    ],
+)
+def test_one_that_moves_is_stopped_with_its_locals(
+    answers: tuple[Outcome | str, ...], asked: list[tuple[str, ...]]
+) -> None:
+    moved = replace(WORKS, stdout=WORKS.stdout.replace(b'"line": 171', b'"line": 172'))
+    host = Answers(
+        *(moved if isinstance(answer, str) else answer for answer in answers), facts=info(), runs=True
+    )
+    (stack,) = look(host)
+    assert host.asked == [("--locals", "--nonblocking")] * 3 + asked
+    assert stack.frames[0].line == 172
+
+
+def test_who_falls_asleep_is_not_stopped() -> None:
+    host = Answers(WORKS, WORKS, facts=info(), runs=True)
+    host.rests_after(2)
+    look(host)
+    assert host.asked == [("--locals", "--nonblocking")] * 2
+
+
+def test_what_fails_without_a_stop_is_tried_with_one() -> None:
+    host = Answers(FAILS, FAILS, WORKS, facts=info())
+    look(host)
+    assert host.asked == [("--locals", "--nonblocking")] * 2 + [("--locals",)]
+
+
+def look(host: Answers) -> tuple[Stack, ...]:
+    stacks = pyspy.collect(host, process(host), patience=pyspy.Patience())
+    assert isinstance(stacks, tuple)
+    return stacks
+
+
+def test_a_hanging_py_spy_costs_one_time_limit() -> None:
+    host = Answers(HANGS, facts=info())
     patience = pyspy.Patience()
     gap = pyspy.collect(host, process(host), patience=patience)
     assert isinstance(gap, Gap)
-    assert gap.reason == "no answer within 2 s"  # the second one: the first had 10
+    assert gap.reason == "no answer within 10 s"
     assert "py-spy hangs" in gap.hint
     assert "C001" in gap.blinds
     patience.learn()
@@ -145,7 +207,7 @@ def test_some_processes_must_not_be_stopped(state: str, call: str) -> None:
     """Stopped, traced, waiting for a disk; or in a call that a stop ends with EINTR: 2.7's epoll, semop."""
     host = Answers(WORKS, facts=info(), state=state, call=call)
     assert isinstance(pyspy.collect(host, process(host), patience=pyspy.Patience(), native=True), tuple)
-    assert host.asked == [("--nonblocking",)]
+    assert host.asked == [("--locals", "--nonblocking")]
 
 
 @pytest.mark.parametrize(

@@ -487,3 +487,44 @@ def test_with_and_body_on_one_line_is_asked_for_where_the_kernel_says_so() -> No
     ask = asking(stack, {FILE: source_of(text)}, blocked=True)
     assert ask is not None
     assert (ask.expression, ask.target) == ("target.lock", "target.lock")
+
+
+MAKER = """
+    def locked(path):
+        lock = open(path, "w")
+        fcntl.flock(lock, fcntl.LOCK_EX)  # INNER
+        return lock
+
+    def job(path):
+        other = load(path)
+        with locked(path):  # OUTER
+            other.work()
+
+    def plain(path):
+        locked(path)  # CALL
+    """
+
+
+@pytest.mark.parametrize(("function", "mark", "asker"), [("job", "OUTER", 1), ("plain", "CALL", 0)])
+def test_who_enters_what_a_function_returns_locked_is_the_asker(function: str, mark: str, asker: int) -> None:
+    """Taken there as well: the lock is kept as long as the body of that ``with`` runs."""
+    stack = stack_of(frame_at(MAKER, "locked", "INNER"), frame_at(MAKER, function, mark))
+    ask = asking(stack, {FILE: source_of(MAKER)}, blocked=True)
+    assert ask is not None
+    assert ask.asker == asker
+    assert ask.where.function == stack.frames[asker].function
+
+
+def test_a_program_called_lock_something_is_not_the_lock_s_own_module() -> None:
+    text = """
+        def work(path):
+            fcntl.flock(open(path), fcntl.LOCK_EX)  # INNER
+
+        run(work)  # MODULE
+        """
+    file, runner = "/srv/lock_cycle.py", Frame(function="run", file="/srv/runner.py", line=3)
+    inner = frame_at(text, "work", "INNER", file=file)
+    called = stack_of(inner, runner, frame_at(text, "<module>", "MODULE", file=file))
+    ask = asking(called, {file: source_of(text, file)}, blocked=True)
+    assert ask is not None
+    assert (ask.asker, ask.where.line) == (0, inner.line)

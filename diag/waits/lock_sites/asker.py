@@ -39,7 +39,7 @@ class Found(NamedTuple):
 
 def describe(frames: tuple[Frame, ...], inner: int, found: Found, sources: Mapping[str, Source]) -> Ask:
     """Tell who asked, with what words, and what the frames name in memory."""
-    asker = _climb(frames, found.frame)
+    asker = _past_makers(frames, _climb(frames, found.frame), sources)
     frame, source = frames[asker], sources.get(frames[asker].file)
     expression, target = _asked_at(frames, asker, found, source)
     local, _ = resolve(frame, target)
@@ -103,6 +103,27 @@ def _climb(frames: tuple[Frame, ...], start: int) -> int:
     return n
 
 
+def _past_makers(frames: tuple[Frame, ...], asker: int, sources: Mapping[str, Source]) -> int:
+    """Go on to who enters what a function returns with its lock taken: ``with locked(path):``."""
+    while asker + 1 < len(frames) and _makes_item(frames[asker], frames[asker + 1], sources):
+        asker += 1
+    return asker
+
+
+def _makes_item(maker: Frame, outer: Frame, sources: Mapping[str, Source]) -> bool:
+    position = locate(outer, sources.get(outer.file))
+    if position is None or interrupts(maker):
+        return False
+    name = maker.function.rpartition(".")[2]
+    return any(
+        call.name == name
+        for statement in on_line(position, outer.line)
+        for item in with_items(statement)
+        if item.start_point.row <= outer.line - 1 <= item.end_point.row
+        for call in calls(item)
+    )
+
+
 def _is_machinery(frames: tuple[Frame, ...], n: int, home: str | None) -> bool:
     """Whether a frame belongs to the lock, or to what leads to it, and not to its user."""
     frame = frames[n]
@@ -118,7 +139,10 @@ def _is_machinery(frames: tuple[Frame, ...], n: int, home: str | None) -> bool:
     if not lock_module(frame.file):
         return False
     # A file called lock something is the lock's own, unless it is also the program that uses it.
-    return any(is_own(outer.file) and outer.file != frame.file for outer in frames[n + 1 :])
+    outside = frames[n + 1 :]
+    if any(outer.file == frame.file and outer.function == "<module>" for outer in outside):
+        return False
+    return any(is_own(outer.file) and outer.file != frame.file for outer in outside)
 
 
 def _is_entered(frames: tuple[Frame, ...], n: int) -> bool:
