@@ -80,11 +80,11 @@ def _marked(inquiry: Inquiry, seen: SeenThread) -> Wait | None:
 
 def _ended(inquiry: Inquiry, seen: SeenThread) -> _Ended | None:
     """The child that wrote the pipe, if it has ended: by the Popen object, else by what is left of it."""
-    family = processes.family(inquiry.host, seen.process.pid)
     assert seen.wait
+    if seen.stack and seen.stack.frames and not _reads_to_the_end(inquiry, seen.stack):
+        return None
+    family = processes.family(inquiry.host, seen.process.pid)
     if seen.stack and seen.stack.frames:
-        if not _reads_to_the_end(inquiry, seen.stack):
-            return None
         number, lives = _of_popen(inquiry, seen, seen.stack, family)
         if number:
             text = f"the Popen object of pid {number}, which has ended"
@@ -190,8 +190,9 @@ def _from_parent(inquiry: Inquiry, seen: SeenThread) -> _Ended | None:
             or any(str(fd) in argument for fd in fds for argument in sibling.argv)
         ):
             return None
-    one = wait.holds[0].holder
-    fds = _on(inquiry, one.pid, wait.resource.key)
+    one, fds = wait.holds[0].holder, _on(inquiry, wait.holds[0].holder.pid, wait.resource.key)
+    if not fds:
+        return None
     text = f"{wait.resource.name} is open for writing in pid {one.pid} ({one.process}) only"
     found = Evidence(source=f"/proc/{one.pid}/fd/{min(fds)}", text=text)
     return _Ended(0, found, certain=False)
@@ -200,6 +201,9 @@ def _from_parent(inquiry: Inquiry, seen: SeenThread) -> _Ended | None:
 def _on(inquiry: Inquiry, pid: int, key: str) -> list[int]:
     """The descriptors of a process on one pipe."""
     inode = key.rpartition(":")[2]
-    names = inquiry.host.names(f"/proc/{pid}/fd")
+    try:
+        names = inquiry.host.names(f"/proc/{pid}/fd")
+    except OSError:
+        return []  # it has ended
     found = (open_files.collect(inquiry.host, pid, int(name)) for name in names)
     return [file.fd for file in found if file and file.target == f"pipe:[{inode}]"]

@@ -17,6 +17,7 @@ from diag.investigate.explore import explore
 from diag.investigate.inquiry import Inquiry, is_python
 from diag.investigate.lock_files import LockFiles
 from diag.investigate.lock_graph import LockGraph
+from diag.investigate.surroundings import MOST_PIPES
 from diag.investigate.wait_chains import CHAIN_RULES, chains_from
 from diag.model.facts import Gap, Thread
 from diag.rules import crash_loop
@@ -111,7 +112,7 @@ def _glimpses(host: Host, say: Say) -> tuple[dict[ThreadId, Glimpse], Counts]:
             except PermissionError:
                 denied.append(pid)
                 break
-            if glimpse and (glimpse.state in "DTt" or (glimpse.call and suspicion(glimpse.call) is not None)):
+            if glimpse:
                 found[pid, tid] = glimpse
     return found, Counts(len(pids), seen, tuple(denied))
 
@@ -132,11 +133,13 @@ def _tids(host: Host, pid: int) -> list[int]:
 
 
 def _glimpse(host: Host, pid: int, tid: int) -> Glimpse | None:
-    """Read one thread; None when it is gone. Raises ``PermissionError``."""
+    """Read one thread; None when it is gone, or in no call that lasts. Raises ``PermissionError``."""
     base = f"/proc/{pid}/task/{tid}"
     try:
         call = thread_facts.parse_syscall(_text(host, f"{base}/syscall"), host.info.machine)
         state = _text(host, f"{base}/stat").rpartition(")")[2].split()[0]
+        if state not in "DTt" and (call is None or suspicion(call) is None):
+            return None
         return Glimpse(state, call, _text(host, f"{base}/schedstat"))
     except PermissionError:
         raise
@@ -157,32 +160,38 @@ def suspicion(call: Syscall) -> int | None:
         return 1 if endless else None
     if _idles(call):
         return 3
-    return 2 if call.name in READS or _polls_one(call) else None
+    return 2 if call.name in READS or _polls_few(call) else None
 
 
 def _idles(call: Syscall | None) -> bool:
     """Whether a call is how an event loop waits, and no single answer that a library waits for."""
-    return idle_loops.idles(call) and not (call and _polls_one(call))
+    return idle_loops.idles(call) and not (call and _polls_few(call))
 
 
-def _polls_one(call: Syscall) -> bool:
-    """Whether a call waits for one descriptor without a time limit: how C libraries wait for an answer."""
+def _polls_few(call: Syscall) -> bool:
+    """Whether a call waits for a descriptor or a child's without a time limit: as who waits for an answer."""
     if call.name not in ("poll", "ppoll") or len(call.arguments) < 3:
         return False
     _, count, limit = call.arguments[:3]
-    return count == 1 and (not limit if call.name == "ppoll" else bool(limit & 0x80000000))
+    return 0 < count <= MOST_PIPES and (not limit if call.name == "ppoll" else bool(limit & 0x80000000))
 
 
 def _still(host: Host, first: dict[ThreadId, Glimpse]) -> Iterator[ThreadId]:
     """Those that have not run since the first look."""
     for (pid, tid), glimpse in first.items():
-        try:
-            again = _glimpse(host, pid, tid)
-        except PermissionError:
-            again = None
         # A loop with timers runs now and then; what its tasks wait for does not change by that.
-        if again == glimpse or (glimpse.state == "S" and idle_loops.idles(glimpse.call)):
+        if (glimpse.state == "S" and idle_loops.idles(glimpse.call)) or _has_not_run(host, pid, tid, glimpse):
             yield pid, tid
+
+
+def _has_not_run(host: Host, pid: int, tid: int, glimpse: Glimpse) -> bool:
+    """Whether a thread stands where it did: without having run, it is in the same call."""
+    try:
+        if glimpse.ran:
+            return _text(host, f"/proc/{pid}/task/{tid}/schedstat") == glimpse.ran
+        return _glimpse(host, pid, tid) == glimpse
+    except OSError:
+        return False
 
 
 def _choose(

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 CODES = frozenset({"T005", "T009", "T010", "T012"})
 """Rules that tasks which cannot be read may blind."""
 _GATHERED = "asyncio.tasks._GatheringFuture"
+_PAUSES = (0.0, 0.011, 0.023, 0.037, 0.053)
+"""Seconds before each look: uneven, so that tasks which take turns are met at different points."""
 _FIRST = "FIRST_COMPLETED"
 
 
@@ -60,19 +62,29 @@ def look(inquiry: Inquiry, threads: Sequence[SeenThread]) -> Looked:
 
 
 def again(inquiry: Inquiry, tasks: Iterable[SeenTask]) -> tuple[SeenTask, ...]:
-    """Look a second time: a task's wait is stuck when it still waits for the same future."""
-    fresh: set[int] = set()
-    found = []
-    for seen in tasks:
-        pid = seen.process.pid
-        objects = inquiry.objects(pid)
-        if objects and pid not in fresh:
-            objects.forget()
-            fresh.add(pid)
-        stays = greenlets.same if seen.kind == greenlets.KIND else _same
-        same = objects is not None and stays(objects, seen)
-        found.append(replace(seen, wait=replace(seen.wait, stuck=same) if seen.wait else None))
-    return tuple(found)
+    """Look again: a task's wait is stuck when it still waits for the same future.
+
+    Several times, for a new future soon gets the place in memory of one that is gone.
+    """
+    known = tuple(tasks)
+    same = {n for n, seen in enumerate(known) if seen.wait}
+    for pause in _PAUSES:
+        if not same:
+            break
+        inquiry.host.sleep(pause)
+        for pid in {known[n].process.pid for n in same}:
+            if objects := inquiry.objects(pid):
+                objects.forget()
+        same = {n for n in same if _stays(inquiry, known[n])}
+    return tuple(
+        replace(seen, wait=seen.wait and replace(seen.wait, stuck=n in same)) for n, seen in enumerate(known)
+    )
+
+
+def _stays(inquiry: Inquiry, seen: SeenTask) -> bool:
+    objects = inquiry.objects(seen.process.pid)
+    stays = greenlets.same if seen.kind == greenlets.KIND else _same
+    return objects is not None and stays(objects, seen)
 
 
 def _same(objects: PyObjects, seen: SeenTask) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from diag.model.finding import Confidence, Finding, Severity
-from diag.model.graph import How
 from diag.rules import blocked_event_loop, chains, phrases, pipe_deadlock
 
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ def check(snapshot: Snapshot) -> Iterator[Finding]:
             continue
         if len(ring.pids) == 1 and not _calls_itself(graph, ring):
             continue
-        if any(wait.how is How.POLLING for wait in ring.waits):
+        if graph.is_watched(ring.waits):
             continue  # who merely looks after idle workers owes them no message
         # Both ends of an idle connection read: a ring only where no other thread could say a word.
         if not graph.bystanders(ring.waits):

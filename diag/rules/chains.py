@@ -129,6 +129,12 @@ class Graph:
                     )
         return tuple(found)
 
+    def is_watched(self, waits: Iterable[Wait]) -> bool:
+        """Whether a holder looks after others again and again: it runs, and may do what is awaited."""
+        pids = {hold.holder.pid for wait in waits for hold in active(wait)}
+        threads = (seen for pid in pids for seen in self.threads(pid))
+        return any(seen.wait is not None and seen.wait.how is How.POLLING for seen in threads)
+
     def next(self, wait: Wait) -> tuple[Wait, ...]:
         """The waits that hold up a wait, each of them stuck."""
         return tuple(each for hold in active(wait) for each in self.behind(wait, hold))

@@ -73,7 +73,9 @@ def _is_closed_family(graph: chains.Graph, ring: Ring) -> bool:
     pids = {hold.holder.pid for wait in ring.waits for hold in chains.active(wait)} | ring.pids
     members = [graph.snapshot.process(pid) for pid in pids]
     may_wake = any(one is None or may_be_woken(one) for one in members)
-    return ring.kinds <= _FAMILY and not may_wake and not graph.bystanders(waits)
+    return (
+        ring.kinds <= _FAMILY and not may_wake and not graph.is_watched(waits) and not graph.bystanders(waits)
+    )
 
 
 def _is_closed(process: Process, threads: Sequence[SeenThread]) -> bool:

@@ -96,6 +96,15 @@ def says_free(name: str) -> bool:
 
 def calls(node: Node) -> Iterator[Call]:
     """Yield the calls in a statement or block, nested functions left out."""
+    return iter(_calls(node))
+
+
+@lru_cache(maxsize=1024)  # frames of a recursion, and of many threads, stand at the same statements
+def _calls(node: Node) -> tuple[Call, ...]:
+    return tuple(_found(node))
+
+
+def _found(node: Node) -> Iterator[Call]:
     for found in inside(node):
         if found.type != "call":
             continue
