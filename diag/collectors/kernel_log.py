@@ -19,7 +19,7 @@ _TRAP = (
     r"stack segment|alignment check|[a-z][a-z ]{2,40}?)|iret exception|[A-Z]\w{1,8} fault)"
 )
 _TRAPS = ("] trap ", "l protection", "] iret ex", " fault")
-_NO_ELLIPSIS = r"(?!.* (?:[re]?ip|sp):[0-9a-f]*\.\.)"  # prose about such lines
+_NO_ELLIPSIS = r"(?!.{0,300} (?:[re]?ip|sp):[0-9a-f]*\.\.)"  # prose about such lines
 _IP = rf"[re]?ip +(?P<ip>{HEX}|\(null\))"  # %p of old kernels pads a NULL with blanks
 _ERROR = rf"error (?P<error_raw>{HEX})"
 
@@ -119,7 +119,7 @@ FORMATS = (
         Role.CONTEXT,
         ("segfault at",),
         (
-            rf"\[\.\.\.\]: segfault at .*? {_ERROR} in .* likely on CPU (?P<cpu>\d+)"
+            rf"\[\.\.\.\]: segfault at .{{0,200}}? {_ERROR} in .{{0,300}} likely on CPU (?P<cpu>\d+)"
             r"(?: \(core (?P<core>\d+))?"
         ),
         fixed={"signal": 11},

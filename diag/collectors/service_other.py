@@ -37,7 +37,8 @@ FORMATS = (
     ),
     _report(
         "oracle", "ORA-24550: ",
-        rf"ORA-24550: signal received: \[si_signo=(?P<signal>\d+)\].*?\[si_addr=0x(?P<address>{HEX})\]",
+        r"ORA-24550: signal received: \[si_signo=(?P<signal>\d+)\].{0,200}?"
+        rf"\[si_addr=0x(?P<address>{HEX})\]",
     ),
     # Upstart (init/job_process.c), Dovecot (master/service-process.c), Postfix (master/master_spawn.c),
     # HAProxy (src/mworker.c), Unicorn, PM2 (lib/God.js).
