@@ -23,7 +23,8 @@ _KNOWN = re.compile(
 
 MOST_THREADS, MOST_FRAMES = 200, 100
 _LONGEST = 2000  # characters of a line that are looked at
-_FOREIGN = 3  # lines of others that may stand between: a log has several writers
+_FOREIGN = 3  # lines of others in a row that may stand between: a log has several writers
+_NEXT = "Fatal Python error: "  # another process's dump
 
 
 def parse(text: str) -> tuple[tuple[DumpedThread, ...], str | None]:
@@ -48,11 +49,13 @@ def parse(text: str) -> tuple[tuple[DumpedThread, ...], str | None]:
 
     for whole in text.split("\n"):
         line = whole[:_LONGEST]
+        if _NEXT in line:
+            break
         if found := _THREAD.search(line):
             close()
-            head = found
+            head, foreign = found, 0
         elif frame := _FRAME.search(line):
-            number = frame["line"]
+            number, foreign = frame["line"], 0
             frames.append(
                 Frame(
                     function=frame["function"] or "?",

@@ -12,13 +12,12 @@ from diag.model.crash import Role
 from diag.model.facts import Evidence
 from diag.model.finding import Library
 from diag.model.graph import Actor
-from diag.rules import crash_victims, known
+from diag.rules import crash_victims, known, python_dumps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from diag.model.crash import CrashEvent, CrashGroup
-    from diag.model.facts import Frame
 
 SHOWN = 4
 """Raw lines of one group that a finding carries: the first ones and the last."""
@@ -38,7 +37,6 @@ _MACHINE = {  # x86 traps that an instruction itself causes
 }  # fmt: skip
 _UNLIKELY = 10
 """Faults that fall on one of two cores by chance once in five hundred times, of more cores never."""
-_STANDARD = re.compile(r"/python\d[.\d]*/(?!site-packages|dist-packages)")
 _REFERENCES = re.compile(
     r"GC object already tracked|deallocating None|negative ref count|refcount is too small|"
     r"_PyObject_AssertFailed|_Py_NegativeRefcount|object at 0x[0-9a-f]+ is freed"
@@ -57,6 +55,8 @@ def faulted(group: CrashGroup) -> bool:
 
 def shared_connection(group: CrashGroup) -> bool:
     """A fault in the code of a database client that allows one thread a connection."""
+    if group.sample.role is Role.REPORT:
+        return python_dumps.in_client(group) is not None
     if not faulted(group) or not group.library:
         return False
     if CLIENTS.match(group.library):
@@ -190,6 +190,8 @@ def program(group: CrashGroup) -> str:
     if group.program:
         return group.program
     sample = group.sample
+    if sample.form == "python-fatal":
+        return "a Python process"
     told = sample.detail("unit") or sample.detail("worker") or sample.detail("exe")
     return str(told) if told else f"a process ({sample.form})"
 
@@ -215,18 +217,8 @@ def in_task(group: CrashGroup) -> str:
 
 def python_at(group: CrashGroup) -> str:
     """Say what Python code ran, where it could still write it: ``, while Python ran get (db.py:12)``."""
-    threads = [thread for event in (*group.events, *group.reports) for thread in event.threads]
-    current = next((thread for thread in threads if thread.current and thread.frames), None)
-    if current is None:
-        return ""
-    inner = current.frames[0]
-    own = next((frame for frame in current.frames if not _STANDARD.search(frame.file)), inner)
-    called = "" if own is inner else f", called from {_place(own)}"
-    return f", while Python ran {_place(inner)}{called}"
-
-
-def _place(frame: Frame) -> str:
-    return f"{frame.function} ({frame.file}:{frame.line})"
+    current = python_dumps.current(group)
+    return f", while Python ran {python_dumps.path(current)}" if current else ""
 
 
 def in_thread(group: CrashGroup) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from diag.model import fault
-from diag.model.finding import Confidence, Finding, Severity
-from diag.rules import core_findings, known
+from diag.model.finding import Confidence, Finding, Library, Severity
+from diag.rules import core_findings, known, python_dumps
 from diag.rules import crash_causes as causes
 from diag.rules import shared_connection_live as live
 
@@ -44,14 +44,13 @@ def _finding(faces: tuple[CrashGroup, ...], seen: tuple[Finding, ...]) -> Findin
         code=CODE,
         slug=SLUG,
         summary=(
-            f"{causes.program(group)} crashed in the database client {fault.place(group)} "
-            f"({fault.what(group.sample)}{causes.in_thread(group)}), "
+            f"{causes.program(group)} crashed in the database client {_where(group)}, "
             f"{causes.times(group)}{causes.elsewhere(faces)}: "
             f"{sure}one connection is shared between threads"
         ),
         severity=Severity.CRITICAL,
         confidence=confidence,
-        culprit=causes.culprit(group),
+        culprit=causes.culprit(group) or _package(group),
         victims=tuple(victim for sibling in siblings for victim in sibling.victims),
         evidence=(*causes.evidence(*faces), *(item for sibling in siblings for item in sibling.evidence)),
         against=(*against, *causes.forged(group)),
@@ -66,12 +65,27 @@ def _finding(faces: tuple[CrashGroup, ...], seen: tuple[Finding, ...]) -> Findin
     )
 
 
+def _where(group: CrashGroup) -> str:
+    if (died := python_dumps.in_client(group)) is None:
+        return f"{fault.place(group)} ({fault.what(group.sample)}{causes.in_thread(group)})"
+    which = {"other": ", not in the main thread", "main": ", in the main thread"}
+    thread = which.get(python_dumps.thread(group.sample) or "", "")
+    said = f"{python_dumps.package(died)} ({fault.what(group.sample)}{thread})"
+    return f"{said}, while Python ran {python_dumps.path(died)}"
+
+
+def _package(group: CrashGroup) -> Library | None:
+    """Name the package, where only the interpreter's own words tell of the crash."""
+    died = python_dumps.in_client(group)
+    return Library(library=python_dumps.package(died), symbol=died.frames[0].function) if died else None
+
+
 def _sure(faces: tuple[CrashGroup, ...], siblings: list[Finding]) -> tuple[Confidence, tuple[str, ...]]:
     if any(sibling.confidence is Confidence.CERTAIN for sibling in siblings):
         return Confidence.CERTAIN, ()
     if any(map(causes.forged, faces)):
         return Confidence.POSSIBLE, ()
-    told = {fault.thread(event) for group in faces for event in group.events}
+    told = {fault.thread(event) or python_dumps.thread(event) for group in faces for event in group.events}
     if "other" in told:
         return Confidence.LIKELY, ()
     if "main" in told:

@@ -138,6 +138,32 @@ def test_a_dump_ends_where_the_log_goes_on() -> None:
     assert event.threads == ()
 
 
+def test_what_other_threads_write_into_a_dump_does_not_end_it_but_another_dump_does() -> None:
+    head = "(most recent call first):"
+    torn = [
+        f"Thread 0x0001 {head}",
+        "  File \"(2006, '')/lib/threading.py",
+        ", line 5 in run",
+        f"Thread 0x0002 {head}",
+        '  File "/a.py", line 1 in f',
+        "Traceback (most recent call last):",
+        "    self.run()",
+        f"Current thread 0x0003 {head}",
+        '  File "/db.py", line 2 in query',
+        "",
+        "Fatal Python error: Aborted",
+        "",
+        f"Current thread 0x0004 {head}",
+        '  File "/b.py", line 2 in other',
+    ]
+    event = read("Fatal Python error: Segmentation fault", "", *torn)
+    assert [(thread.ident, thread.current) for thread in event.threads] == [
+        ("0001", False),
+        ("0002", False),
+        ("0003", True),
+    ]
+
+
 def test_a_dump_in_dockers_json() -> None:
     lines = [
         '{"log":' + '"' + line.replace('"', '\\"') + '\\n","stream":"stderr","time":"2026-11-22T08:00:00.5Z"}'

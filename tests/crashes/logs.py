@@ -5,10 +5,9 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from diag.collectors.log_events import Dating, events
+from diag.collectors.log_events import Dating, events, in_memory
 from diag.crashes.book import Book
 from diag.crashes.groups import group
-from diag.host.base import Hit
 from diag.model.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -44,7 +43,7 @@ def celery(at: float, pid: int = 500, signal: int = 11) -> str:
 
 
 def read(*lines: str, name: str = "messages") -> list[CrashEvent]:
-    hits = [Hit(number, 0, line.encode()) for number, line in enumerate(lines, start=1)]
+    hits = in_memory("\n".join(lines).encode())
     return list(events(name, hits, Dating(START + 86400, timezone.utc)))
 
 

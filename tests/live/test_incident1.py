@@ -115,6 +115,31 @@ def test_the_services_own_log_is_joined(database: MariaDB, tmp_path: Path, pytho
     assert "exited with 'signal 11 (SIGSEGV)'" in str(answer.json["findings"]), answer
 
 
+@on_pythons("3.8", "3.13")
+def test_faulthandlers_words_alone_tell(python: str, database: MariaDB, tmp_path: Path) -> None:
+    """It catches the signal, so the kernel has no line of it; several threads tear what it writes."""
+    log = tmp_path / "worker.log"
+
+    def told() -> Answer | None:
+        with running(
+            python,
+            "mysql_shared.py",
+            "service",
+            database.port,
+            path=mysqlclient(python),
+            env={"PYTHONFAULTHANDLER": "1"},
+        ) as service:
+            wait_until(lambda: "signal 11" in service.stderr(), "a worker's death", timeout=60)
+            log.write_text(service.stderr(), encoding="utf-8")
+        answer = diag("segfaults", log)
+        return answer if any(one["code"] == "C001" for one in answer.json["findings"]) else None
+
+    answer = wait_until(told, "a dump in the client", timeout=120)
+    (cause,) = [one for one in answer.json["findings"] if one["code"] == "C001"]
+    assert cause["confidence"] in ("likely", "possible")
+    assert cause["culprit"]["library"] == "MySQLdb"
+
+
 def test_the_ring_buffer_is_read_without_being_told(database: MariaDB, tmp_path: Path, python: str) -> None:
     with crashing(python, database) as service:
         until_it_dies(service, tmp_path / "dmesg")

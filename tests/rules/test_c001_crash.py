@@ -88,3 +88,41 @@ def test_the_null_pointer_in_the_client_is_told_below_its_cause() -> None:
         Severity.INFO,
         Severity.WARNING,
     ]
+
+
+CLIENT = '  File "/venv/lib/python3.11/site-packages/MySQLdb/connections.py", line 280 in query'
+TASK = '  File "/app/tasks.py", line 51 in update'
+START_OF_IT = '  File "/app/tasks.py", line 65 in task'
+DIED = "Fatal Python error: Segmentation fault"
+
+
+def dump(*threads: list[str]) -> list[str]:
+    return [DIED, *(line for thread in threads for line in ("", *thread))]
+
+
+def thread(number: int, *frames: str, current: bool = False) -> list[str]:
+    return [f"{'Current thread' if current else 'Thread'} 0x{number:016x} (most recent call first):", *frames]
+
+
+def test_the_interpreters_own_words_of_a_crash_in_the_client() -> None:
+    lines = dump(thread(2, CLIENT, TASK, current=True), thread(3, CLIENT, TASK), thread(1, START_OF_IT))
+    found = finding(shared_connection, *lines)
+    assert found.confidence is Confidence.LIKELY
+    assert found.culprit == Library(library="MySQLdb", symbol="query")
+    for words in ("MySQLdb", "not in the main thread", "called from update (/app/tasks.py:51)", "shared"):
+        assert words in found.summary
+    # Threads are written newest first: the last one is the main thread.
+    main = finding(shared_connection, *dump(thread(2, TASK), thread(1, CLIENT, TASK, current=True)))
+    assert main.confidence is Confidence.POSSIBLE
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        dump(thread(2, TASK, current=True), thread(3, CLIENT, TASK)),  # somebody else was in the client
+        dump(thread(2, CLIENT.replace("MySQLdb", "pymysql"), TASK, current=True), thread(1, START_OF_IT)),
+        ["Fatal Python error: Cannot recover from stack overflow.", *thread(2, TASK, current=True)],
+    ],
+)
+def test_dumps_that_point_to_no_client(lines: list[str]) -> None:
+    assert quiet(shared_connection, *lines)
