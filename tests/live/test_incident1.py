@@ -135,6 +135,7 @@ def test_faulthandlers_words_alone_tell(python: str, database: MariaDB, tmp_path
         return answer if any(one["code"] == "C001" for one in answer.json["findings"]) else None
 
     answer = wait_until(told, "a dump in the client", timeout=120)
+    assert answer
     (cause,) = [one for one in answer.json["findings"] if one["code"] == "C001"]
     assert cause["confidence"] in ("likely", "possible")
     assert cause["culprit"]["library"] == "MySQLdb"
