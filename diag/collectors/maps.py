@@ -23,6 +23,7 @@ class Mapping(NamedTuple):
     offset: int
     path: str  # "" for anonymous memory
     device: str = ""  # "fe:00", hexadecimal; of anonymous memory "00:00"
+    inode: int = 0
 
 
 def parse_maps(text: str) -> Iterator[Mapping]:
@@ -33,7 +34,9 @@ def parse_maps(text: str) -> Iterator[Mapping]:
             continue
         start, _, end = words[0].partition("-")
         path = words[5] if len(words) > 5 else ""
-        yield Mapping(int(start, 16), int(end, 16), words[1], int(words[2], 16), path, words[3])
+        yield Mapping(
+            int(start, 16), int(end, 16), words[1], int(words[2], 16), path, words[3], int(words[4])
+        )
 
 
 def collect(host: Host, pid: int) -> tuple[Mapping, ...]:

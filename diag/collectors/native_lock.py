@@ -162,7 +162,7 @@ def _rwlock(asked: Asked) -> NativeLock | None:
 
     glibc 2.25 and later. Writers sleep at 12 or 8, readers at 8 (or at 0, where writers are preferred).
     """
-    for start in (-12, -8, 0):
+    for start in (-12, -8, 0) if asked.value else ():  # all of them sleep while a bit of their word is set
         found = asked.here(start, "<IIIIIIiB")
         if found is None:
             continue

@@ -54,7 +54,7 @@ def link(inquiry: Inquiry, group: Sequence[SeenThread]) -> dict[int, Wait]:
     for each in waiting:
         seen = replace(each, stack=better.get(each.stack.ident, each.stack)) if each.stack else each
         shared = _lock_of(inquiry, seen, objects)
-        wait = _link(inquiry, seen, shared) if shared else _signal(inquiry, seen)
+        wait = _link(inquiry, seen, shared) if shared else signal(inquiry, seen)
         if wait:
             found[seen.thread.tid] = wait
     return found
@@ -74,10 +74,10 @@ def _lock_of(inquiry: Inquiry, seen: SeenThread, objects: PyObjects) -> _Shared 
             if lock is None or lock.kind != "semlock" or word not in lock.futex_words:
                 continue
             inner = lock.lock or lock.address
-            mapping = _mapping(inquiry, seen.process.pid, word)
+            where = mapping(inquiry, seen.process.pid, word)
             # More than one at a time may have a semaphore, and anybody may release it.
-            if mapping and objects.memory.int32(inner + _MOST) == 1:
-                return _Shared(word, inner, mapping)
+            if where and objects.memory.int32(inner + _MOST) == 1:
+                return _Shared(word, inner, where)
     return None
 
 
@@ -90,9 +90,32 @@ def _named_by(objects: PyObjects, address: int) -> Iterator[int]:
                 yield lock
 
 
-def _mapping(inquiry: Inquiry, pid: int, address: int) -> str | None:
-    found = (item.path for item in maps.collect(inquiry.host, pid) if item.start <= address < item.end)
-    return next((path for path in found if path.startswith("/")), None)
+def mapping(inquiry: Inquiry, pid: int, address: int) -> str | None:
+    """Name the file or the unnamed memory that processes share at an address; None: it is private."""
+    found = (item for item in maps.collect(inquiry.host, pid) if item.start <= address < item.end)
+    return next((_label(item) for item in found if item.path.startswith("/") and "s" in item.access), None)
+
+
+def offset(inquiry: Inquiry, pid: int, address: int) -> int:
+    """How far into the shared file an address lies: equal in all processes that have it."""
+    found = (item for item in maps.collect(inquiry.host, pid) if item.start <= address < item.end)
+    return next((address - item.start + item.offset for item in found), 0)
+
+
+def mappings(inquiry: Inquiry, pid: int) -> frozenset[str]:
+    """All that a process shares, by the same names."""
+    return frozenset(_label(item) for item in maps.collect(inquiry.host, pid) if "s" in item.access)
+
+
+def may_read(inquiry: Inquiry, pid: int) -> bool:
+    """Whether the mappings of a process may be seen."""
+    return bool(maps.collect(inquiry.host, pid))
+
+
+def _label(item: maps.Mapping) -> str:
+    """Of files that are gone, and of memory without a name, many have one path."""
+    unnamed = item.path.startswith(("/dev/zero", "/memfd:", "/SYSV"))
+    return f"{item.path} inode {item.inode}" if unnamed else item.path
 
 
 def _link(inquiry: Inquiry, seen: SeenThread, shared: _Shared) -> Wait | None:
@@ -124,17 +147,18 @@ def _link(inquiry: Inquiry, seen: SeenThread, shared: _Shared) -> Wait | None:
     )
 
 
-def _signal(inquiry: Inquiry, seen: SeenThread) -> Wait | None:
+def signal(inquiry: Inquiry, seen: SeenThread, what: str = "") -> Wait | None:
     """A condition, event, barrier or semaphore, which has no owner: whoever has it mapped may give it."""
     word = seen.thread.syscall.arguments[0] if seen.thread.syscall else 0
-    mapping = _mapping(inquiry, seen.process.pid, word)
-    if mapping is None or seen.wait is None:
+    where = mapping(inquiry, seen.process.pid, word)
+    if where is None or seen.wait is None:
         return None
-    sharers = _sharers(inquiry, mapping)
+    sharers = _sharers(inquiry, where)
     others = tuple(pid for pid in sharers if pid != seen.process.pid) or (seen.process.pid,)
-    what = seen.wait.words.removeprefix("waits for ").partition(",")[0].partition(" in ")[0]
-    resource = Resource(kind="shared-signal", key=f"shared-signal:{mapping}", name=what)
-    text = f"{word:#x} lies in {mapping}, which pids {', '.join(map(str, sharers))} have mapped"
+    what = what or seen.wait.words.removeprefix("waits for ").partition(",")[0].partition(" in ")[0]
+    place = offset(inquiry, seen.process.pid, word)
+    resource = Resource(kind="shared-signal", key=f"shared-signal:{where}:{place:x}", name=what)
+    text = f"{word:#x} lies in {where}, which pids {', '.join(map(str, sharers))} have mapped"
     evidence = Evidence(source=f"/proc/{seen.process.pid}/maps", text=text)
     holds = tuple(Hold(holder=inquiry.actor(pid), resource=resource, certain=False) for pid in others)
     return replace(
@@ -172,9 +196,7 @@ def _sharers(inquiry: Inquiry, mapping: str) -> tuple[int, ...]:
     """Every process of the host that has mapped a file."""
     if mapping not in inquiry.sharers:
         inquiry.sharers[mapping] = tuple(
-            each
-            for each in processes.pids(inquiry.host)
-            if any(item.path == mapping for item in maps.collect(inquiry.host, each))
+            each for each in processes.pids(inquiry.host) if mapping in mappings(inquiry, each)
         )
     return inquiry.sharers[mapping]
 
@@ -184,7 +206,7 @@ def _is_copy(inquiry: Inquiry, pid: int, other: int) -> bool:
 
 
 def _has(inquiry: Inquiry, pid: int, shared: _Shared) -> bool:
-    return _mapping(inquiry, pid, shared.word) == shared.mapping
+    return mapping(inquiry, pid, shared.word) == shared.mapping
 
 
 def _counting(inquiry: Inquiry, family: Iterable[int], shared: _Shared) -> tuple[int, ...]:

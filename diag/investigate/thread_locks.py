@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from diag.collectors import native_lock as native_locks
 from diag.investigate import (
     context_managers,
     forked,
     future_waits,
     live_frames,
     lock_polls,
+    native_locks,
     old_imports,
     pool_waits,
     shared_locks,
 )
 from diag.investigate.lock_memory import LockMemory
-from diag.waits import native_lock, thread_lock, thread_semaphore
+from diag.waits import thread_lock, thread_semaphore
 from diag.waits.lock_sites import Releases, asking, releases
 from diag.waits.lock_sites.places import is_stdlib
 from diag.waits.python_locks import Primitive, freed_by, held_by, wanted
@@ -66,7 +66,7 @@ def _refine(
     if not any(map(_word, group)) and not sum(map(lock_polls.may_poll, group)) > 1:
         return group
     parent = forked.parent_of(inquiry, group[0].process)
-    waits = shared_locks.link(inquiry, group) or _native(inquiry, group, parent)
+    waits = shared_locks.link(inquiry, group) or native_locks.link(inquiry, group, parent)
     # A lock of Python's own is never shared with another process, so fork can not have copied such a one.
     left = [
         seen
@@ -87,22 +87,6 @@ def _with_old_imports(inquiry: Inquiry, group: list[SeenThread]) -> list[SeenThr
         return group
     waits = old_imports.link(group, objects)
     return [replace(seen, wait=waits.get(seen.thread.tid, seen.wait)) for seen in group]
-
-
-def _native(inquiry: Inquiry, group: list[SeenThread], parent: Actor | None) -> dict[int, Wait]:
-    """The waits for locks of the C library, which know their owners."""
-    by_tid = {seen.thread.tid: seen for seen in group}
-    idents = {seen.stack.ident: seen.thread.tid for seen in group if seen.stack and seen.stack.ident}
-    threads = native_lock.Threads(by_tid, idents, parent)
-    found = {}
-    for seen in group:
-        if _word(seen) is None:
-            continue
-        lock = native_locks.collect(inquiry.host, seen.thread, frozenset(by_tid))
-        wait = native_lock.link(seen, lock, threads) if lock else None
-        if wait is not None:
-            found[seen.thread.tid] = wait
-    return found
 
 
 def _python(

@@ -16,6 +16,14 @@ if TYPE_CHECKING:
     from diag.model.snapshot import Snapshot
     from diag.rules.chains import Graph
 
+_IN_PYTHON = (
+    "in the code: take the lock by `with` (`async with`), or release it in a finally: that begins right "
+    "behind the acquire()"
+)
+_IN_C = (
+    "in the code: unlock on every way out of the thread, also where it is cancelled (pthread_cleanup_push), "
+    "by a guard object in C++, or make the mutex robust"
+)
 CODE, SLUG = "T012", "leaked-lock"
 
 
@@ -56,8 +64,7 @@ def _finding(graph: Graph, waits: list[Wait], hold: Hold) -> Finding:
         remedy=(
             f"restart pid {pid}: nobody in it can release the lock; its log may hold the exception that went "
             "past the release",
-            "in the code: take the lock by `with` (`async with`), or release it in a finally: that begins "
-            "right behind the acquire()",
+            _IN_C if first.resource.kind == "native-lock" else _IN_PYTHON,
         ),
         check=phrases.check_stack(pid),
     )

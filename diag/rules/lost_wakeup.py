@@ -24,9 +24,12 @@ _NOTIFIED = frozenset(
     "futures",
     "thread-lock",
     "gate",
+    "native-lock",
+    "native-signal",
 }  # a lock that no living thread has: its taker has ended, or has returned
 _FAMILY = frozenset({"shared-signal", "shared-lock", "child"}) | chains.IN_PROCESS | chains.MESSAGES
 """What processes of one family wait for of each other."""
+_NATIVE = frozenset({"native-lock", "native-signal"})
 _OF_TASKS = frozenset({"task-notification", "task-semaphore", "task-lock"})
 _FUTEX = ("futex", "futex_wait")
 _EPOLL = ("epoll_wait", "epoll_pwait")
@@ -57,6 +60,10 @@ def check(snapshot: Snapshot) -> Iterator[Finding]:
         waits = [*_of_threads(threads), *_of_tasks(tasks)]
         # One wait for an event is how a main program sleeps until it is killed; not one that wants to end.
         ends = any(seen.stack and seen.stack.at_exit for seen in threads)
+        if any(wait.resource.kind in _NATIVE for wait in waits):
+            if any(seen.wait and seen.wait.resource.kind == "native-lock" for seen in threads):
+                yield _finding(graph, process, threads, waits)
+            continue  # without a lock it may be how a program idles
         several = any(not _is_event(wait) for wait in waits) or len({wait.resource.key for wait in waits}) > 1
         if several or (waits and ends):
             yield _finding(graph, process, threads, waits)
@@ -91,7 +98,8 @@ def _sleeps_for_ever(seen: SeenThread) -> bool:
         return False
     if call.name in _FUTEX:
         is_known = seen.stack is None or seen.wait.resource.kind != "gil"
-        return is_known and bool(call.arguments[1] & _PRIVATE) and not call.arguments[3]
+        is_private = bool(call.arguments[1] & _PRIVATE) or seen.wait.resource.kind == "thread"
+        return is_known and is_private and not call.arguments[3]
     return call.name in _EPOLL and bool(call.arguments[3] & _NEGATIVE) and seen.lonely_loop is not None
 
 
@@ -152,6 +160,10 @@ def _of_family(ring: Ring) -> Finding:
     )
 
 
+def _is_likely(wait: Wait) -> bool:
+    return _is_event(wait) or wait.resource.kind in _NATIVE
+
+
 def _lost(graph: chains.Graph, wait: Wait) -> Finding:
     victims = graph.victims([wait])
     more = f"; {phrases.waiting(len(victims))} behind it" if victims else ""
@@ -197,7 +209,7 @@ def _finding(
             f"more: {count} without a time limit, and nothing from outside can wake one{more}"
         ),
         severity=Severity.CRITICAL,
-        confidence=Confidence.LIKELY if all(map(_is_event, waits)) else Confidence.CERTAIN,
+        confidence=Confidence.LIKELY if all(map(_is_likely, waits)) else Confidence.CERTAIN,
         culprit=first.waiter,
         victims=tuple(victims),
         resource=first.resource,

@@ -17,13 +17,15 @@ if TYPE_CHECKING:
     from diag.model.native import NativeLock
     from diag.model.snapshot import SeenThread
 
-_NAMES = {
+NAMES = {
     "mutex": "the pthread mutex",
     "rwlock": "the pthread read-write lock",
     "stdio": "the lock of a stdio stream",
     "low-level": "the C library's internal lock",
 }
-"""Kinds of lock whose owner is known; semaphores and conditions have none."""
+"""Kinds of lock whose owner is known."""
+_SIGNALS = {"condition": "a condition variable", "semaphore": "a semaphore or barrier"}
+"""Kinds that any other thread may give."""
 
 
 class Threads(NamedTuple):
@@ -43,19 +45,24 @@ def link(seen: SeenThread, lock: NativeLock, threads: Threads) -> Wait | None:
         owner = threads.by_ident.get(lock.owner_ident, 0)
     if lock.kind == "join" and owner:
         return _join(seen, owner, threads)
-    if lock.kind not in _NAMES or owner is None:
+    if lock.kind in _SIGNALS and not (seen.stack and seen.stack.frames):
+        name = f"{_SIGNALS[lock.kind]} at {lock.address:#x}"
+        resource = _resource(seen, lock, "native-signal", name)
+        return replace(seen.wait, resource=resource, words=f"waits for {name}")
+    is_read = lock.kind == "rwlock" and lock.mode == "read"
+    if lock.kind not in NAMES or (owner is None and not is_read):
         return None
-    pid = seen.process.pid
-    resource = Resource(
-        kind="native-lock",
-        key=f"native-lock:{pid}:{lock.address:x}",
-        name=f"{_NAMES[lock.kind]} at {lock.address:#x} of pid {pid}",
-    )
+    resource = _resource(seen, lock, "native-lock", f"{NAMES[lock.kind]} at {lock.address:#x}")
+    if owner is None:
+        words = f"waits for {resource.name}, which is taken for reading{at(seen.stack)}"
+        return replace(seen.wait, resource=resource, words=words, holds=())
     hold = _hold(seen, lock, owner, resource, threads)
     words = f"waits for {resource.name}{at(seen.stack)}"
     if hold is None:
         return replace(seen.wait, resource=resource, words=words, holds=())
-    if hold.inherited:
+    if hold.abandoned:
+        words = f"waits for {resource.name}, whose owner, thread {owner}, has ended{at(seen.stack)}"
+    elif hold.inherited:
         words = f"waits for {resource.name}, whose owner, thread {owner}, does not exist here{at(seen.stack)}"
     elif hold.holder.tid == seen.thread.tid:
         words = f"waits for {resource.name}, which it holds itself{at(seen.stack)}"
@@ -70,6 +77,11 @@ def link(seen: SeenThread, lock: NativeLock, threads: Threads) -> Wait | None:
     )
 
 
+def _resource(seen: SeenThread, lock: NativeLock, kind: str, name: str) -> Resource:
+    pid = seen.process.pid
+    return Resource(kind=kind, key=f"{kind}:{pid}:{lock.address:x}", name=f"{name} of pid {pid}")
+
+
 def _hold(
     seen: SeenThread, lock: NativeLock, owner: int, resource: Resource, threads: Threads
 ) -> Hold | None:
@@ -79,6 +91,10 @@ def _hold(
     if other is not None:
         holder = actor(other.process, other.thread, other.stack)
         return Hold(holder=holder, resource=resource, since=seen.process.since, evidence=evidence)
+    if threads.parent is None and not lock.shared and owner > seen.process.pid and lock.kind == "mutex":
+        # Numbers of threads grow: one of a process that this was forked from would be smaller.
+        holder = replace(actor(seen.process), where=None)
+        return Hold(holder=holder, resource=resource, abandoned=True, evidence=evidence)
     if lock.shared or threads.parent is None:
         return None  # a thread of another process, or one that has ended
     return Hold(
