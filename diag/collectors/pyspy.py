@@ -25,6 +25,7 @@ MOST_LOST = 15.0
 """Seconds that may be lost on a py-spy that hangs, before it is run no more."""
 
 _LATE = "no answer within"
+_MISSING = "cannot run py-spy"
 _HANGS = "not tried: it gave no answer for other processes"
 
 STACK_RULES = frozenset({"L001", "L005", "L006", "C001"})
@@ -169,7 +170,7 @@ class _Spy(NamedTuple):
         try:
             done = self.host.run(argv, timeout=limit, redact=True)
         except OSError as error:
-            return f"cannot run py-spy: {error.strerror}"
+            return f"{_MISSING}: {error.strerror}"
         if done.timed_out:
             return f"{_LATE} {limit:g} s"
         if done.code != 0:
@@ -219,6 +220,14 @@ def _in_place(some: Iterable[Stack], earlier: Iterable[Stack]) -> bool:
 
 def _place(frame: Frame) -> tuple[str, str, int]:
     return frame.file, frame.function, frame.line
+
+
+def is_at_a_loss(gap: Gap) -> bool:
+    """Whether py-spy was there and allowed to look, and found no way through the interpreter's memory."""
+    hangs = gap.reason.startswith((_LATE, _HANGS, _MISSING))
+    return (
+        gap.source == "py-spy" and not hangs and not is_denial(gap.reason) and not _is_no_python(gap.reason)
+    )
 
 
 def is_denied(host: Host, process: Process) -> bool:
@@ -272,7 +281,7 @@ def _reason(stderr: str) -> str:
 
 
 def _hint(host: Host, process: Process, trouble: str) -> str:
-    if trouble.startswith("cannot run"):
+    if trouble.startswith(_MISSING):
         return "install py-spy where diag is installed: pip install py-spy"
     if is_denial(trouble):
         return may_look_hint(host, process)

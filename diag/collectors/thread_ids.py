@@ -14,18 +14,19 @@ from msgspec.structs import replace
 from diag.collectors.process import parse_stat, parse_status
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Container, Mapping, Sequence
 
     from diag.host import Host
     from diag.model.facts import Process, Stack
 
-_BLOCK = 0x400  # bytes of the C library's struct pthread that are searched
+BLOCK = 0x400
+"""Bytes of the C library's struct pthread that are searched."""
 _KNOWN = (0x2D0, 0xD0, 0x30)  # where its tid lies: glibc on x86-64, glibc on aarch64, musl
 
 
 def resolve(host: Host, process: Process, stacks: Sequence[Stack]) -> tuple[Stack, ...]:
     """Give each stack the thread id of the reader's pid namespace, as far as it can be found."""
-    tasks = _tasks(host, process.pid)
+    tasks = tasks_of(host, process.pid)
     if all(stack.tid in tasks for stack in stacks) and process.container_pid is None:
         return tuple(stacks)
     outer = {inner: tid for tid, (inner, _) in tasks.items()}
@@ -41,7 +42,7 @@ def resolve(host: Host, process: Process, stacks: Sequence[Stack]) -> tuple[Stac
     return tuple(found)
 
 
-def _tasks(host: Host, pid: int) -> dict[int, tuple[int, str]]:
+def tasks_of(host: Host, pid: int) -> dict[int, tuple[int, str]]:
     """Every thread: its id for the reader -> its id in its own namespace, and its state."""
     found = {}
     try:
@@ -70,18 +71,24 @@ def _from_memory(host: Host, pid: int, stacks: Sequence[Stack], tids: Mapping[in
     return find_tids(blocks, frozenset(tids))
 
 
+def tid_in(block: bytes, tids: Container[int]) -> int | None:
+    """Find the thread that a C library's thread descriptor is of; ``block``: its first 1,024 bytes."""
+    values = (struct.unpack_from("=i", block, offset)[0] for offset in _KNOWN if len(block) == BLOCK)
+    return next((value for value in values if value in tids), None)
+
+
 def find_tids(blocks: Sequence[bytes], tids: frozenset[int]) -> list[int | None]:
     """Find the offset at which every block holds the id of another living thread.
 
     The layout is tried, not looked up by version: only the right offset makes sense for all threads.
     """
-    full = [block for block in blocks if len(block) == _BLOCK]
-    offsets = _KNOWN if len(full) < 2 else (*_KNOWN, *range(0, _BLOCK, 4))
+    full = [block for block in blocks if len(block) == BLOCK]
+    offsets = _KNOWN if len(full) < 2 else (*_KNOWN, *range(0, BLOCK, 4))
     for offset in offsets:
         values = [struct.unpack_from("=i", block, offset)[0] for block in full]
         if values and len(set(values)) == len(values) and tids.issuperset(values):
             at = iter(values)
-            return [next(at) if len(block) == _BLOCK else None for block in blocks]
+            return [next(at) if len(block) == BLOCK else None for block in blocks]
     return _of_the_living(blocks, tids)
 
 
@@ -91,7 +98,7 @@ def _of_the_living(blocks: Sequence[bytes], tids: frozenset[int]) -> list[int | 
     Every living thread must be found once.
     """
     for offset in _KNOWN:
-        values = [struct.unpack_from("=i", b, offset)[0] if len(b) == _BLOCK else None for b in blocks]
+        values = [struct.unpack_from("=i", b, offset)[0] if len(b) == BLOCK else None for b in blocks]
         living = [value for value in values if value in tids]
         if living and len(living) == len(tids) == len(set(living)):
             return [value if value in tids else None for value in values]
@@ -100,6 +107,6 @@ def _of_the_living(blocks: Sequence[bytes], tids: frozenset[int]) -> list[int | 
 
 def _read(host: Host, pid: int, address: int) -> bytes:
     try:
-        return host.read_at(f"/proc/{pid}/mem", address, _BLOCK)
+        return host.read_at(f"/proc/{pid}/mem", address, BLOCK)
     except OSError:
         return b""

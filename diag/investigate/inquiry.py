@@ -44,6 +44,7 @@ class Inquiry:
         self._objects: dict[int, PyObjects | None] = {}
         self.suspended: dict[int, All] = {}  # tasks and greenlets, filled by ``suspended.look``
         self._patience = pyspy.Patience()
+        self._from_memory: set[int] = set()  # processes whose stacks py-spy can not read
 
     def process(self, pid: int) -> Process | None:
         """One process; None when it is gone."""
@@ -105,11 +106,9 @@ class Inquiry:
                 return ()
             return self._read_one(process, pause=pause, native=native)
 
-        answers = self._side_by_side(look, pids)
-        self.gaps.extend(answer for answer in answers if isinstance(answer, Gap))
-        return {
-            pid: () if isinstance(answer, Gap) else answer for pid, answer in zip(pids, answers, strict=True)
-        }
+        known = [pid for pid in pids if pid not in self._from_memory]
+        answers = dict(zip(known, self._side_by_side(look, known), strict=True))
+        return {pid: self._after(pid, answers.get(pid)) for pid in pids}
 
     def _side_by_side(
         self, look: Callable[[int], tuple[Stack, ...] | Gap], pids: Sequence[int]
@@ -129,6 +128,24 @@ class Inquiry:
 
     def _read_one(self, process: Process, *, pause: bool, native: bool) -> tuple[Stack, ...] | Gap:
         return pyspy.collect(self.host, process, patience=self._patience, pause=pause, native=native)
+
+    def _after(self, pid: int, answer: tuple[Stack, ...] | Gap | None) -> tuple[Stack, ...]:
+        """The stacks of an answer; what py-spy can not read (None: nor could before) is read from memory."""
+        if isinstance(answer, tuple):
+            return answer
+        objects = self.objects(pid) if answer is None or pyspy.is_at_a_loss(answer) else None
+        found: tuple[Stack, ...] = ()
+        if objects:
+            from diag.collectors import deep_stacks  # noqa: PLC0415 - loads only when used
+
+            found = deep_stacks.collect(self.host, objects)
+        if answer and found:
+            self._from_memory.add(pid)
+            hides = f"{answer.hides}, to py-spy: they were read from its memory instead"
+            answer = replace(answer, hides=hides, blinds=frozenset())
+        if answer:
+            self.gaps.append(answer)
+        return found
 
     def stack(self, pid: int, tid: int) -> Stack | None:
         """The Python stack of one thread."""

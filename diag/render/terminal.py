@@ -43,7 +43,7 @@ SECTIONS = {
 _COLORS = {"critical": "bold white on red", "warning": "bold black on yellow", "info": "bold white on blue"}
 _CLEAR = {
     "locks": "Nothing is wrong with the locks.",
-    "stacks": "Nothing found. This is what each thread does:",
+    "stacks": "Nothing found. What each thread does (diag why PID follows a wait to its cause):",
     "segfaults": "No crash found.",
     "core": "No crash of its own and no ring of waits found. This is what each thread did:",
 }

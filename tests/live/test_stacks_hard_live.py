@@ -207,7 +207,7 @@ def test_nothing_stays_stopped_when_diag_is_killed(python: str) -> None:
     with running(python, "many.py", "threads", 500) as program:
         wait_for_call(program.pid, "sleep", 501)
         for _ in range(3):
-            command = [sys.executable, "-m", "diag", "stacks", str(program.pid)]
+            command = [sys.executable, "-m", "diag", "stacks", "--native", str(program.pid)]
             look = subprocess.Popen(
                 command, stdout=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": str(ROOT)}
             )
@@ -231,15 +231,16 @@ def threads_held(pid: int) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("script", "reason"),
+    ("script", "reason", "code"),
     [
-        ("echo 'Error: Failed to do it\nReason: no luck' >&2; exit 1", "no luck"),
-        ("echo '[{'", "not in the known form"),
-        ("kill -SEGV $$", "without a word"),
-        (None, "cannot run py-spy"),
+        ("echo 'Error: Failed to do it\nReason: no luck' >&2; exit 1", "no luck", 0),
+        ("echo '[{'", "not in the known form", 0),
+        ("kill -SEGV $$", "without a word", 0),
+        (None, "cannot run py-spy", 4),
     ],
 )
-def test_py_spy_fails(python: str, tmp_path: Path, script: str | None, reason: str) -> None:
+def test_py_spy_fails(python: str, tmp_path: Path, script: str | None, reason: str, code: int) -> None:
+    """What it can not read is read from memory; where it is not there at all, that is to be mended."""
     with running(python, "idle.py", "sleep") as program:
         (tmp_path / "bin").mkdir()
         own = tmp_path / "bin" / "python3"
@@ -256,9 +257,12 @@ def test_py_spy_fails(python: str, tmp_path: Path, script: str | None, reason: s
             check=False,
             env={"PATH": "/usr/bin:/bin", "PYTHONPATH": packages},
         )
-        assert done.returncode == 4, done.stderr
-        assert reason in done.stdout
-        assert "sleeps" in done.stdout
+        assert done.returncode == code, done.stderr
+        told = " ".join(done.stdout.split())
+        assert reason in told
+        assert "sleeps" in told
+        assert ("read from its memory instead" in told) == (code == 0)
+        assert ("idle.py:" in told) == (code == 0)  # frames of the program
         assert "Traceback" not in done.stderr
 
 

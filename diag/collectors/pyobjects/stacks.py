@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from diag.collectors.pyobjects import PyObjects
 
 MOST_THREADS = 10_000
-_WORDS = 64  # of a PyThreadState, that are searched for the thread pointer and the frame
+WORDS = 64
+"""Words of a PyThreadState that are searched for the thread pointer and the frame."""
 _LONGEST_TEXT = 128
 
 
@@ -27,18 +28,18 @@ def stacks(objects: PyObjects, idents: Mapping[int, int]) -> tuple[Stack, ...]:
     names = {one.ident: one.name for one in threads.threads(objects) if one.ident}
     found = []
     for state in states(objects):
-        words = objects.memory.words(state, _WORDS)
+        words = objects.memory.words(state, WORDS)
         ident = _ident(words, idents)
         if ident is None:
             continue
-        top = _top(objects, words)
+        innermost = top(objects, words)
         found.append(
             Stack(
                 pid=objects.pid,
                 tid=idents[ident],
                 ident=ident,
                 thread=names.get(ident),
-                frames=tuple(_frames(objects, top)) if top else (),
+                frames=tuple(read(objects, innermost)) if innermost else (),
             )
         )
     return tuple(found)
@@ -46,7 +47,7 @@ def stacks(objects: PyObjects, idents: Mapping[int, int]) -> tuple[Stack, ...]:
 
 def tid_of(objects: PyObjects, state: int, idents: Mapping[int, int]) -> int | None:
     """Tell the thread of a PyThreadState."""
-    ident = _ident(objects.memory.words(state, _WORDS), idents)
+    ident = _ident(objects.memory.words(state, WORDS), idents)
     return None if ident is None else idents[ident]
 
 
@@ -71,7 +72,7 @@ def states(objects: PyObjects) -> Iterator[int]:
         at = memory.word(at + link) or 0
 
 
-def _top(objects: PyObjects, words: tuple[int, ...]) -> int | None:
+def top(objects: PyObjects, words: tuple[int, ...]) -> int | None:
     """Find the innermost frame among the words of a PyThreadState.
 
     Up to 3.10 it points to a frame object; in 3.11 and 3.12 to a _PyCFrame on the C stack, whose first or
@@ -90,8 +91,9 @@ def _top(objects: PyObjects, words: tuple[int, ...]) -> int | None:
     return None
 
 
-def _frames(objects: PyObjects, top: int) -> Iterator[Frame]:
-    for frame, entry in frames.walk(objects, top):
+def read(objects: PyObjects, innermost: int) -> Iterator[Frame]:
+    """Yield the frame at an address and those that called it, with their variables."""
+    for frame, entry in frames.walk(objects, innermost):
         each = frames.describe(objects, frame)
         yield Frame(
             function=each.where.function,
