@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from diag.model.finding import Finding, Severity
+from diag.model.finding import Confidence, Finding, Severity
 from diag.model.graph import How
 from diag.rules import phrases
 from diag.rules.lock_causes import End, causes
@@ -46,7 +46,7 @@ def check(snapshot: Snapshot) -> Iterator[Finding]:
                 f"{_doing(cause)}; {_beside(cause)}{phrases.waiting(len(cause.actors))} for it"
             ),
             severity=Severity.WARNING,
-            confidence=cause.confidence,
+            confidence=_confidence(cause),
             culprit=holder,
             victims=cause.actors,
             resource=cause.hold.resource,
@@ -123,8 +123,24 @@ def _against(cause: Cause) -> Iterator[str]:
         yield "the kernel takes a lease away by itself after /proc/sys/fs/lease-break-time seconds"
     if cause.last and cause.last.wait and cause.last.wait.resource.kind == "unknown":
         yield "what the holder does is hidden: it may be stuck itself; look again as root"
+    if _unread(cause):
+        yield "its Python stack could not be read: who sleeps may be waiting for something itself, by polling"
     if not cause.sure:
         yield "the process has several threads, and nothing shows which of them has the lock"
+
+
+def _confidence(cause: Cause) -> Confidence:
+    if cause.confidence is Confidence.CERTAIN and _unread(cause):
+        return Confidence.LIKELY
+    return cause.confidence
+
+
+def _unread(cause: Cause) -> bool:
+    """Whether the holder runs Python, and its stack is missing."""
+    seen = cause.last
+    if seen is None or seen.stack is not None:
+        return False
+    return "python" in (seen.process.exe or seen.process.name).rpartition("/")[2]
 
 
 def _evidence(cause: Cause) -> tuple[Evidence, ...]:

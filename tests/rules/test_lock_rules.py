@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from diag.model.facts import Where
 from diag.model.finding import Confidence, Severity
 from diag.model.graph import Actor, Handler, How
@@ -63,6 +65,17 @@ def test_another_thread_of_the_process_that_works_may_still_release_it() -> None
     found = finding(idle_holder, world(known, threads=threads))
     assert isinstance(found.culprit, Actor)
     assert found.culprit.tid == 6
+
+
+@pytest.mark.parametrize(
+    ("exe", "sure"), [("/usr/bin/python3.11", Confidence.LIKELY), ("/usr/bin/backup", Confidence.CERTAIN)]
+)
+def test_a_python_holder_whose_stack_is_hidden_may_wait_itself(exe: str, sure: Confidence) -> None:
+    sleeps = wait(5, of=resource("s", "sleep"), how=How.TIMED, stuck=False)
+    threads = (seen(process(5, exe=exe), sleeps),)
+    found = finding(idle_holder, world(wait(6, hold(5)), threads=threads))
+    assert found.confidence is sure
+    assert any("could not be read" in line for line in found.against) == (sure is Confidence.LIKELY)
 
 
 def test_idle_threads_beside_it_do_not_excuse_it() -> None:
