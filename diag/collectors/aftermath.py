@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from diag.collectors import log_wrapping, python_dump
+from diag.collectors import backtrace, log_wrapping, python_dump
 from diag.collectors.crash_format import HEX
 
 if TYPE_CHECKING:
@@ -53,6 +53,8 @@ def wanted(line: bytes) -> int:
         return _DUMP
     if b"] trap " in line or b"] general protection" in line:
         return 0 if line.rstrip().endswith((b"]", b")")) else _REST
+    if b"got Segmentation Fault !!!" in line:
+        return _REGISTERS
     if b" at pc=0x" in line or b"terminate called after" in line:
         return _SAYS
     if b"unhandled " in line or b"User process fault" in line or b"undefined instruction" in line:
@@ -66,6 +68,8 @@ def complete(event: CrashEvent, text: str, after: str, parse: Parse) -> CrashEve
         threads, modules = python_dump.parse(after)
         more = (("extension_modules", modules),) if modules else ()
         return replace(event, threads=threads, details=(*event.details, *more))
+    if event.form == "uwsgi-segv":
+        return _called(event, after)
     if pattern := _SAID.get(event.form):
         said = pattern.search(after[:_SAYS])
         return replace(event, text=f"{event.text} {said[1].strip()}") if said else event
@@ -89,6 +93,20 @@ def _whole(event: CrashEvent, text: str, after: str, parse: Parse) -> CrashEvent
             if found and found.kind != "truncated" and (found.map_base or event.kind == "truncated"):
                 return replace(found, text=f"{text} {line}")
     return event
+
+
+def _called(event: CrashEvent, after: str) -> CrashEvent:
+    """Take the place from the stack that uWSGI writes of itself (core/uwsgi.c, uwsgi_segfault)."""
+    found = backtrace.faulted(backtrace.parse(after), "uwsgi_")
+    if found is None:
+        return event
+    inner, named = found
+    if inner.library is None:  # it executed what is no file's code
+        text = f"{event.text} [0x{inner.address}]"
+        return replace(event, ip=inner.address, text=text, details=(*event.details, ("nowhere", True)))
+    function = ((("function" if inner.function else "caller"), named),) if named else ()
+    said = f"{event.text} {inner.library}{f'({named})' if named else ''}"
+    return replace(event, library=inner.library, text=said, details=(*event.details, *function))
 
 
 def _registers(event: CrashEvent, after: str) -> CrashEvent:

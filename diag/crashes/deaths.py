@@ -19,7 +19,7 @@ _AT_ONCE = 5.0  # seconds in which all tell of it
 _SAME_PID = 60.0  # seconds after which a process number is taken for another process's
 _CROWD = 8  # deaths of one kind that are compared: a storm must not take quadratic time
 _LINES = 3  # between two lines without time that tell of one death
-_DUMP = 400  # lines that a dying process may write about itself before its parent tells of it
+_DUMP = 20_000  # lines that a dying process and busy siblings may write before its parent tells of it
 _TRACEBACK = 50  # lines of one, at most
 _DUMPING = frozenset({"go", "jvm", "node", "python-fatal", "ruby", "uwsgi-segv"})
 _ABORTING = frozenset({"jvm", "ruby", "samba"})
@@ -45,10 +45,11 @@ def deaths(reports: Iterable[CrashEvent]) -> list[Death]:
 
 def _shelves(report: CrashEvent) -> Iterator[Shelf]:
     """Under what a death is found again: the last ones, those of a process, those of a moment."""
-    number = 6 if report.form in _ABORTING else fault.signal(report)
+    number = _ending(report)
     yield ("last", number, 0)
-    if report.pid is not None:
-        yield ("pid", number, report.pid)
+    yield ("any", None, 0)
+    if report.pid is not None:  # whatever the signal: old uWSGIs do not tell it
+        yield ("pid", None, report.pid)
     if report.time is not None:
         yield ("time", number, int(report.time / _AT_ONCE))
 
@@ -56,10 +57,18 @@ def _shelves(report: CrashEvent) -> Iterator[Shelf]:
 def _near(report: CrashEvent) -> Iterator[Shelf]:
     """Where to look for the death that a report tells of: a moment's beginning and end lie on two shelves."""
     for kind, number, place in _shelves(report):
+        if kind == "any" and _ending(report) is not None:
+            continue
         yield from ((kind, number, place + step) for step in ((-1, 0, 1) if kind == "time" else (0,)))
 
 
+def _ending(report: CrashEvent) -> int | None:
+    return 6 if report.form in _ABORTING else fault.signal(report)
+
+
 def _one_death(death: Death, report: CrashEvent) -> bool:
+    if len({_ending(report), *map(_ending, death)} - {None}) > 1:
+        return False
     if report.form in {event.form for event in death}:
         return _goes_on(death[-1], report)
     latest = death[-1]

@@ -240,7 +240,7 @@ def _group(members: list[tuple[CrashEvent, list[CrashEvent]]], zone: tzinfo, lef
     return CrashGroup(
         program=names[0] if names else None,
         kind=sample.kind,
-        library=sample.library if sample.inside else None,
+        library=sample.library if sample.inside or sample.role is Role.REPORT else None,
         offset=sample.offset,
         count=len(events) + left_out,
         first=min(times, default=None),

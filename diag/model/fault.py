@@ -203,7 +203,7 @@ def function(group: CrashGroup) -> str:
     """Name the function and the line, where the file tells: ``read_field (crash.c:16)``; else nothing."""
     place = group.code
     if place is None or not (place.symbol or place.line):
-        return ""
+        return readable(str(group.sample.detail("function") or ""))
     line = place.line
     outer = (
         readable(place.symbol.name)

@@ -33,7 +33,7 @@ def _finding(group: CrashGroup) -> Finding:
         slug=SLUG,
         summary=(f"{causes.program(group)} {_jumped(group)}{causes.in_thread(group)}, {causes.times(group)}"),
         severity=Severity.CRITICAL,
-        confidence=Confidence.POSSIBLE if causes.forged(group) else Confidence.CERTAIN,
+        confidence=Confidence.POSSIBLE if causes.forged(group) else _sure(group),
         culprit=causes.culprit(group),
         victims=causes.victims(group),
         evidence=causes.evidence(group),
@@ -48,6 +48,11 @@ def _finding(group: CrashGroup) -> Finding:
         ),
         check=("coredumpctl gdb   (bt: the caller is what matters; the target itself tells little)",),
     )
+
+
+def _sure(group: CrashGroup) -> Confidence:
+    """A dying process's own stack does not tell data from code that was made at run time (JIT, libffi)."""
+    return Confidence.LIKELY if group.sample.detail("nowhere") else Confidence.CERTAIN
 
 
 def _jumped(group: CrashGroup) -> str:

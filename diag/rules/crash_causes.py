@@ -38,7 +38,8 @@ _MACHINE = {  # x86 traps that an instruction itself causes
 _UNLIKELY = 10
 """Faults that fall on one of two cores by chance once in five hundred times, of more cores never."""
 _REFERENCES = re.compile(
-    r"GC object already tracked|deallocating None|negative ref count|refcount is too small|"
+    r"GC object already (?:tracked|in linked list)|deallocating (?:None|True|False)|negative ref ?count|"
+    r"refcount is too small|refcount error|[Ii]nterned string (?:state|died)|"
     r"_PyObject_AssertFailed|_Py_NegativeRefcount|object at 0x[0-9a-f]+ is freed"
 )
 _HEAP = re.compile(
@@ -56,7 +57,7 @@ def faulted(group: CrashGroup) -> bool:
 def shared_connection(group: CrashGroup) -> bool:
     """A fault in the code of a database client that allows one thread a connection."""
     if group.sample.role is Role.REPORT:
-        return python_dumps.in_client(group) is not None
+        return python_dumps.in_client(group) is not None or bool(CLIENTS.match(group.library or ""))
     if not faulted(group) or not group.library:
         return False
     if CLIENTS.match(group.library):
@@ -81,6 +82,8 @@ def stack_overflow(group: CrashGroup) -> bool:
 
 def bad_jump(group: CrashGroup) -> bool:
     """The instruction pointer itself was bad."""
+    if group.sample.detail("nowhere"):
+        return True
     return faulted(group) and (
         group.sample.jumped or fault.access(group.sample) == "execute" or wild_target(group) is not None
     )
@@ -192,6 +195,8 @@ def program(group: CrashGroup) -> str:
     sample = group.sample
     if sample.form == "python-fatal":
         return "a Python process"
+    if sample.form.startswith("uwsgi"):
+        return "a uWSGI worker"
     told = sample.detail("unit") or sample.detail("worker") or sample.detail("exe")
     return str(told) if told else f"a process ({sample.form})"
 

@@ -28,8 +28,10 @@ _ALLOCATOR = re.compile(
 # CPython's Modules/gcmodule.c (Python/gc.c since 3.13), and every type's function for it.
 _COLLECTOR = re.compile(
     r"visit_\w+|subtract_refs|update_refs|move_\w*unreachable\w*|deduce_unreachable|gc_\w+|collect\w*|"
-    r"untrack_\w+|_?PyGC_\w+|_?PyObject_GC_\w+|\w*_?traverse"
+    r"untrack_\w+|_?PyGC_\w+|_?PyObject_GC_\w+|\w*_?traverse|"
+    r"_?Py\w+_Type"  # no function: an object's type that was called as code
 )
+_PYTHON = re.compile(r"_?Py[A-Z]")  # CPython's own functions, also in a program that holds it
 _RELEASE = re.compile(
     r"_Py_Dealloc|_?Py_X?DECREF|\w*_?dealloc|_Py_NegativeRefcount|delete_garbage|\w+_clear|"
     r"clear_weakref\w*|_?Py(?:Object_Clear|Weakref_Clear)\w*|handle_weakrefs"
@@ -42,7 +44,9 @@ _ORDERED = re.compile(
 
 
 def names(group: CrashGroup) -> Iterator[str]:
-    """Yield the functions at the place of a crash: the table's, and what was inlined there."""
+    """Yield the functions at the place of a crash, as the dying one, the table and the lines tell."""
+    for event in group.events:
+        yield from (str(value) for name, value in event.details if name in {"function", "caller"})
     place = group.code
     if place is None:
         return
@@ -69,7 +73,8 @@ def in_allocator(group: CrashGroup) -> bool:
 def in_collector(group: CrashGroup) -> bool:
     """Whether it died as Python counted, visited or released objects."""
     found = tuple(names(group))
-    return in_interpreter(group) and any(
+    embedded = (group.library or "").startswith("uwsgi") and any(map(_PYTHON.match, found))
+    return (in_interpreter(group) or embedded) and any(
         _COLLECTOR.fullmatch(one) or _RELEASE.fullmatch(one) for one in found
     )
 

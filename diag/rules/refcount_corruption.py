@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from diag.model import fault
 from diag.model.finding import Confidence, Finding, Severity
-from diag.rules import core_findings, known
+from diag.rules import core_findings, crash_victims, known
 from diag.rules import crash_causes as causes
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def check(snapshot: Snapshot) -> Iterator[Finding]:
 
 
 def _finding(group: CrashGroup) -> Finding:
-    crashed = causes.faulted(group)
+    crashed = _crashed(group)
     return Finding(
         code=CODE,
         slug=SLUG,
@@ -61,8 +61,13 @@ def _finding(group: CrashGroup) -> Finding:
     )
 
 
+def _crashed(group: CrashGroup) -> bool:
+    """Whether only the place of a crash tells, and not the interpreter's own word."""
+    return causes.faulted(group) or crash_victims.in_collector(group)
+
+
 def _died(group: CrashGroup) -> str:
-    if causes.faulted(group):
+    if _crashed(group):
         return (
             f"{causes.program(group)} crashed as Python visited or released objects, in {fault.place(group)} "
             f"({fault.what(group.sample)}){causes.in_thread(group)}"

@@ -51,7 +51,7 @@ def _finding(faces: tuple[CrashGroup, ...], seen: tuple[Finding, ...]) -> Findin
         severity=Severity.CRITICAL,
         confidence=confidence,
         culprit=causes.culprit(group) or _package(group),
-        victims=tuple(victim for sibling in siblings for victim in sibling.victims),
+        victims=tuple(victim for sibling in siblings for victim in sibling.victims) or causes.victims(group),
         evidence=(*causes.evidence(*faces), *(item for sibling in siblings for item in sibling.evidence)),
         against=(*against, *causes.forged(group)),
         remedy=(*_REMEDY, *known.references(group)),

@@ -89,7 +89,8 @@ def _summary(faces: tuple[CrashGroup, ...]) -> str:
     elif number == 6:
         unseen = "it ended itself, of which the kernel says nothing"
     died = f"died of {fault.NAMES.get(number, f'signal {number}')}" if number else "died"
-    return f"{name} {died}, {causes.times(group)}{causes.python_at(group)}; {unseen}"
+    at = f" in {fault.place(group)}" if group.library else ""
+    return f"{name} {died}{at}, {causes.times(group)}{causes.python_at(group)}; {unseen}"
 
 
 def _overrun(group: CrashGroup) -> tuple[str, ...]:

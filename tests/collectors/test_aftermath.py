@@ -197,3 +197,42 @@ def test_the_frame_of_a_dying_jvm_and_the_words_of_an_exception_come_with_it() -
     event = parse_line("terminate called after throwing an instance of 'E'", AT, "  what():  no such table\n")
     assert event is not None
     assert event.text.endswith("no such table")
+
+
+UWSGI = "!!! uWSGI process 20 got Segmentation Fault !!!"
+OWN = (
+    "*** backtrace of 20 ***",
+    "/usr/bin/uwsgi(uwsgi_backtrace+0x2f) [0x557f6aeb6b2f]",
+    "/usr/bin/uwsgi(uwsgi_segfault+0x23) [0x557f6aeb6f03]",
+    "/lib/x86_64-linux-gnu/libc.so.6(+0x3c050) [0x7f291965a050]",
+)
+
+
+@pytest.mark.parametrize(
+    ("frames", "library", "details"),
+    [
+        (
+            ["/l/libx.so.1(work+0x1d7) [0x7f1]", "/l/liby.so(more+0x1) [0x7f2]"],
+            "libx.so.1",
+            {"function": "work"},
+        ),
+        (
+            ["/l/libx.so.1(+0x1d7) [0x7f1]", "/l/libx.so.1(outer+0x1) [0x7f2]"],
+            "libx.so.1",
+            {"caller": "outer"},
+        ),
+        (["/l/libx.so.1(+0x1d7) [0x7f1]", "/l/liby.so(more+0x1) [0x7f2]"], "libx.so.1", {}),
+        (["/l/libx.so.1(Some_Type+0) [0x7f1]"], "libx.so.1", {"function": "Some_Type"}),
+        (["[0x7f1]", "/l/libx.so.1(work+0x1d7) [0x7f1]"], None, {"nowhere": True}),
+        ([], None, {}),
+    ],
+)
+def test_the_place_is_below_uwsgis_own_frames_and_the_kernels(
+    frames: list[str], library: str | None, details: dict[str, object]
+) -> None:
+    event = read(UWSGI, *OWN, *frames, "*** end of backtrace ***")
+    assert (event.library, dict(event.details)) == (library, details)
+
+
+def test_a_stack_without_the_frame_that_a_handler_returns_through_tells_no_place() -> None:
+    assert read(UWSGI, *OWN[:3], "/l/libx.so.1(work+0x1d7) [0x7f1]").library is None

@@ -31,6 +31,8 @@ def audit(at: float, pid: int, signal: int = 11) -> str:
          *['web-1  |   File "/a.py", line 3 in f'] * 60, "web-1 exited with code 139"],
         ["!!! uWSGI process 20 got Segmentation Fault !!!", *["uwsgi(+0x2a) [0x4682ba]"] * 30,
          "DAMN ! worker 1 (pid: 20) died, killed by signal 11 :( trying respawn ..."],
+        ["!!! uWSGI process 20 got Segmentation Fault !!!", "*** backtrace of 20 ***",
+         "DAMN ! worker 1 (pid: 20) died :( trying respawn ..."],
         [f"{stamp(START)} h web[70]: double free or corruption (out)", systemd(START + 1, "6/ABRT")],
     ],
 )  # fmt: skip

@@ -224,3 +224,58 @@ def test_c012_suspects_a_core_that_all_faults_of_unrelated_programs_were_on() ->
         assert not any(
             "processor" in text for found in findings(unexplained_crash, *healthy) for text in found.against
         )
+
+
+UWSGI = [
+    "!!! uWSGI process 20 got Segmentation Fault !!!",
+    "*** backtrace of 20 ***",
+    "/usr/bin/uwsgi(uwsgi_backtrace+0x2f) [0x557f6aeb6b2f]",
+    "/usr/bin/uwsgi(uwsgi_segfault+0x23) [0x557f6aeb6f03]",
+    "/lib/x86_64-linux-gnu/libc.so.6(+0x3c050) [0x7f291965a050]",
+]
+DAMN = "DAMN ! worker 1 (pid: 20) died :( trying respawn ..."
+
+
+@pytest.mark.parametrize(
+    ("frame", "module", "words"),
+    [
+        (
+            "/usr/lib/libpython3.9.so.1.0(PyObject_GC_UnTrack+0x1d7) [0x7f1]",
+            refcount_corruption,
+            "GC_UnTrack",
+        ),
+        ("/usr/lib/libpython3.6m.so.1.0(PyTuple_Type+0) [0x7f1]", refcount_corruption, "PyTuple_Type"),
+        ("/usr/bin/uwsgi(_PyObject_GC_Malloc+0x1d7) [0x7f1]", refcount_corruption, "_PyObject_GC_Malloc"),
+        ("[0x7fb75ab73500]", bad_jump, "0x7fb75ab73500, where no code is"),
+        (
+            "/usr/lib/libmysqlclient.so.18(mysql_send_query+0x1b) [0x7f1]",
+            shared_connection,
+            "mysql_send_query",
+        ),
+        (
+            "/usr/lib/libpython3.9.so.1.0(_PyEval_EvalFrameDefault+0x5) [0x7f1]",
+            unexplained_crash,
+            "EvalFrame",
+        ),
+    ],
+)
+def test_the_stack_that_uwsgi_writes_of_its_worker(frame: str, module: ModuleType, words: str) -> None:
+    lines = [*UWSGI, frame, "*** end of backtrace ***", DAMN]
+    found = finding(module, *lines)
+    assert words in found.summary
+    assert [victim.pid for victim in found.victims] == [20]
+    others = {refcount_corruption, bad_jump, shared_connection, unexplained_crash} - {module}
+    assert all(quiet(other, *lines) for other in others)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Inconsistent interned string state.",
+        "bool_dealloc: deallocating True or False: bug likely caused by a refcount error in a C extension",
+        "GC object already in linked list",
+    ],
+)
+def test_cpythons_words_about_wrong_counts(said: str) -> None:
+    found = finding(refcount_corruption, f"Fatal Python error: {said}", *["a line"] * 1000, DAMN)
+    assert (found.confidence, [victim.pid for victim in found.victims]) == (Confidence.LIKELY, [20])
