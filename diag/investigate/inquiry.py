@@ -14,6 +14,7 @@ from diag.model.graph import Actor
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
+    from diag.collectors.elf.imports import Imports
     from diag.collectors.pyobjects import PyObjects
     from diag.host import Host
     from diag.investigate.databases import Databases
@@ -42,6 +43,7 @@ class Inquiry:
         self._stacks: dict[int, tuple[Stack, ...]] = {}
         self._sources: dict[tuple[int, str], Source | None] = {}
         self._objects: dict[int, PyObjects | None] = {}
+        self.imports: dict[str, Imports | None] = {}  # of programs and libraries, filled by ``lock_calls``
         self.suspended: dict[int, All] = {}  # tasks and greenlets, filled by ``suspended.look``
         self._patience = pyspy.Patience()
         self._from_memory: set[int] = set()  # processes whose stacks py-spy can not read

@@ -9,15 +9,16 @@ from __future__ import annotations
 import posixpath
 import re
 import stat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from diag.collectors import process as processes
-from diag.investigate import soft_locks
+from diag.investigate import lock_calls, soft_locks
 from diag.model.facts import Gap
 from diag.waits import lock_sites
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Set as AbstractSet
 
     from diag.investigate.inquiry import Inquiry
     from diag.investigate.lock_graph import LockGraph
@@ -33,6 +34,11 @@ _MOST_NAMES = 1000
 _MOST_WORDS = 300
 """Words of a command line and a script that may be paths."""
 _WORD = re.compile(r"[^\s'\"`=;,()\[\]<>|&]{3,4000}")
+_MAKES = re.compile(
+    r"noclobber|set -[a-zA-Z]*C|O_EXCL|\bmkdir\b|\b(?:sym)?link\b|\bln -|['\"][wa]x\+?['\"]"
+    r"|\b(?:while|until)\s+(?:!\s*)?(?:\[+|test)\s+(?:!\s+)?-[edfhL]\s"
+)
+"""What makes a file only if there is none, or waits for one to come or go: shells, Perl, Node."""
 _BASH_SCRIPT = 255
 """The descriptor on which bash keeps the script it reads (its source: move_to_high_fd in shell.c)."""
 
@@ -43,10 +49,11 @@ def gaps(inquiry: Inquiry, graph: LockGraph, restless: Restless, blinds: frozens
     wanted = {posixpath.basename(path): path for path in paths} | {path: path for path in paths}
     if not wanted:
         return
+    kinds = _kinds(graph)
     named = {
-        pid: word
+        pid: found.path
         for pid in _candidates(inquiry, wanted)
-        if (word := next(_named(inquiry, pid, wanted), None))
+        if (found := next((one for one in _named(inquiry, pid, wanted) if one.may_try(inquiry, kinds)), None))
     }
     if not named:
         return
@@ -56,8 +63,8 @@ def gaps(inquiry: Inquiry, graph: LockGraph, restless: Restless, blinds: frozens
         for pid in named
         if pid not in near and not _is_copy(inquiry, pid) and not _is_unread_python(inquiry, pid)
     ]
-    if found := restless(inquiry, maybe):
-        yield _gap(inquiry, found, named[found[0]], blinds)
+    if awake := restless(inquiry, maybe):
+        yield _gap(inquiry, awake, named[awake[0]], blinds)
 
 
 def of(
@@ -71,10 +78,35 @@ def of(
         own = {lock.pid for lock in graph.elsewhere if lock.depth == 0}
         if pid in own or own & set(processes.family(inquiry.host, pid)):
             continue
-        for path in _paths(inquiry, pid):
-            if graph.adopt(path) or _is_soft(inquiry, path):
-                yield _gap(inquiry, (pid,), _shown(inquiry, pid, path), blinds)
+        for one in _paths(inquiry, pid):
+            lock = graph.adopt(one.path)
+            if one.may_try(inquiry, {one.path: {lock.lock} if lock and lock.lock else set()}):
+                yield _gap(inquiry, (pid,), _shown(inquiry, pid, one.path), blinds)
                 break
+
+
+class Mention(NamedTuple):
+    """A place where what a process runs with names a file."""
+
+    pid: int
+    path: str
+    text: str
+    at: int
+
+    def may_try(self, inquiry: Inquiry, kinds: Mapping[str, AbstractSet[str]]) -> bool:
+        """Whether the command there may try for a lock of one of ``kinds``; else for one by existence."""
+        if own := kinds.get(self.path):
+            return lock_calls.may_try(inquiry, self.pid, self.text, self.at, own)
+        return _is_soft(inquiry, self.path, self.text)
+
+
+def _kinds(graph: LockGraph) -> dict[str, set[str]]:
+    """The kinds of the locks that are held on each path."""
+    found: dict[str, set[str]] = {}
+    for lock in graph.held():
+        for name in graph.files.names_of(lock):
+            found.setdefault(name, set()).add(lock.kind)
+    return found
 
 
 def _candidates(inquiry: Inquiry, wanted: Mapping[str, str]) -> tuple[int, ...]:
@@ -114,7 +146,7 @@ def _near_holders(inquiry: Inquiry, graph: LockGraph) -> set[int]:
     return found
 
 
-def _named(inquiry: Inquiry, pid: int, paths: dict[str, str]) -> Iterator[str]:
+def _named(inquiry: Inquiry, pid: int, paths: dict[str, str]) -> Iterator[Mention]:
     """Yield the paths that a process runs with; a word with a variable in it may be any of that name.
 
     ``paths``: those that are looked for, by the name of the file alone and in full.
@@ -126,10 +158,8 @@ def _named(inquiry: Inquiry, pid: int, paths: dict[str, str]) -> Iterator[str]:
             if known is None:
                 continue
             whole = word if word.startswith("/") else _shown(inquiry, pid, _resolved(pid, word))
-            if whole in paths:
-                yield whole
-            elif "$" in word:
-                yield known
+            if whole in paths or "$" in word:
+                yield Mention(pid, whole if whole in paths else known, text, match.start())
 
 
 def _texts(inquiry: Inquiry, pid: int) -> Iterator[str]:
@@ -178,14 +208,16 @@ def _resolved(pid: int, word: str) -> str:
     return f"/proc/{pid}/root{word}" if word.startswith("/") else f"/proc/{pid}/cwd/{word}"
 
 
-def _paths(inquiry: Inquiry, pid: int) -> Iterator[str]:
+def _paths(inquiry: Inquiry, pid: int) -> Iterator[Mention]:
     """Yield the files that exist among the words of what a process runs with."""
-    words = (match[0] for text in _texts(inquiry, pid) for match in _WORD.finditer(text))
-    for word in list(dict.fromkeys(words))[:_MOST_WORDS]:
+    words = {
+        match[0]: (text, match.start()) for text in _texts(inquiry, pid) for match in _WORD.finditer(text)
+    }
+    for word, (text, at) in list(words.items())[:_MOST_WORDS]:
         path = _resolved(pid, word)
         try:
             if stat.S_ISREG(inquiry.host.status(path).mode):
-                yield path
+                yield Mention(pid, path, text, at)
         except (OSError, ValueError):
             continue
 
@@ -201,13 +233,18 @@ def _shown(inquiry: Inquiry, pid: int, path: str) -> str:
     return path.removeprefix(f"/proc/{pid}/root")
 
 
-def _is_soft(inquiry: Inquiry, path: str) -> bool:
-    """Whether a file has the name of a lock, and no more in it than a lock by existence has."""
+def _is_soft(inquiry: Inquiry, path: str, text: str) -> bool:
+    """Whether a file seems to be a lock by existence to who runs with ``text``.
+
+    The text makes or awaits such files, or the file names its owner and no more, as such locks do.
+    """
     try:
-        small = inquiry.host.status(path).size <= soft_locks.LIMIT
-    except OSError:
-        return False
-    return small and posixpath.basename(path).endswith((".lock", ".lck"))
+        if inquiry.host.status(path).size > soft_locks.LIMIT:
+            return False
+        owner, _ = soft_locks.parse(inquiry.host.read(path, soft_locks.LIMIT).decode("utf-8"))
+    except (OSError, UnicodeDecodeError):
+        owner = None
+    return owner is not None or bool(_MAKES.search(text))
 
 
 def _is_unread_python(inquiry: Inquiry, pid: int) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from diag.investigate import lock_calls
 from diag.investigate.lock_files import id_of, ids_of
 from diag.model.facts import Gap
 
@@ -77,7 +78,12 @@ def _opened(inquiry: Inquiry, graph: LockGraph, pid: int) -> Descriptor | None:
         holders = {hold.holder.pid: hold.fd for hold in graph.holds(lock)}
         place = (lock.device, lock.inode)
         for item in mine:
-            if place in ids_of(item) and holders and not _is_inherited(inquiry, item, holders):
+            if (
+                place in ids_of(item)
+                and holders
+                and not _is_inherited(inquiry, item, holders)
+                and lock_calls.may_lock(inquiry, pid, item.fd, {lock.kind})
+            ):
                 return item
     return None
 

@@ -11,7 +11,7 @@ import pytest
 from tests.live.stories import LOCKS, assert_quiet, diag_locks, lock_of, pids
 from tests.support.cli import diag
 from tests.support.interpreters import on_pythons
-from tests.support.processes import lock_lines, running, started, wait_until, waiters
+from tests.support.processes import lock_lines, running, started, wait_for_poller, wait_until, waiters
 from tests.support.require import need_tool
 
 if TYPE_CHECKING:
@@ -111,3 +111,30 @@ def test_a_file_without_any_lock(tmp_path: Path) -> None:
 def test_stacks_of_healthy_processes(way: str, python: str) -> None:
     with running(python, "idle.py", way) as program:
         assert_quiet(diag("stacks", program.pid))
+
+
+@pytest.mark.parametrize(
+    "script",
+    ["watch -n 0.3 cat {}", "tail -f ---disable-inotify -s 0.3 {}", "while true; do cat {}; sleep 0.2; done"],
+)
+def test_who_reads_a_lock_file_again_and_again(script: str, python: str, tmp_path: Path) -> None:
+    """No program that runs there can ask for a flock: none of them calls it."""
+    path = tmp_path / "app.lock"
+    words = script.format(path).split()
+    argv = words if words[0] != "while" else ["sh", "-c", script.format(path)]
+    need_tool(argv[0], "procps")
+    with (
+        running(python, LOCKS, "daemon", path),
+        started(argv, env={"TERM": "xterm"}) as (reader, _),
+    ):
+        wait_for_poller(reader.pid, path)
+        assert_quiet(diag_locks(path))
+        assert_quiet(diag("why", reader.pid))
+
+
+def test_a_log_that_somebody_follows(tmp_path: Path) -> None:
+    path = tmp_path / "app.log"
+    path.write_text("a line\n", encoding="ascii")
+    with started(["tail", "-f", "---disable-inotify", "-s", "0.3", str(path)]) as (reader, _):
+        wait_for_poller(reader.pid, path)
+        assert_quiet(diag_locks(path))
