@@ -88,16 +88,16 @@ class Inquiry:
         ``suspects``: nothing says that they have to do with it; what can not be read of them blinds no rule.
         """
         wanted = [pid for pid in dict.fromkeys(pids) if pid not in self._stacks and self.process(pid)]
-        known = len(self.gaps)
-        self._stacks.update(self._dump(wanted, pause=pause, native=native))
-        if suspects:
-            self.gaps[known:] = [replace(gap, blinds=frozenset()) for gap in self.gaps[known:]]
+        self._stacks.update(self._dump(wanted, pause=pause, native=native, suspects=suspects))
 
-    def fresh_stacks(self, pids: Iterable[int]) -> dict[int, tuple[Stack, ...]]:
+    def fresh_stacks(self, pids: Iterable[int], *, suspects: bool = False) -> dict[int, tuple[Stack, ...]]:
         """Read stacks once more, without stopping anybody; the first sample is kept."""
-        return self._dump([pid for pid in sorted(pids) if self.process(pid)], pause=False)
+        left = [pid for pid in sorted(pids) if self.process(pid)]
+        return self._dump(left, pause=False, suspects=suspects)
 
-    def _dump(self, pids: list[int], *, pause: bool, native: bool = False) -> dict[int, tuple[Stack, ...]]:
+    def _dump(
+        self, pids: list[int], *, pause: bool, native: bool = False, suspects: bool = False
+    ) -> dict[int, tuple[Stack, ...]]:
         """Run one py-spy a process, as many at a time as there are cores."""
 
         def look(pid: int) -> tuple[Stack, ...] | Gap:
@@ -110,7 +110,13 @@ class Inquiry:
 
         known = [pid for pid in pids if pid not in self._from_memory]
         answers = dict(zip(known, self._side_by_side(look, known), strict=True))
-        return {pid: self._after(pid, answers.get(pid)) for pid in pids}
+        before = tuple(self.gaps)
+        found = {pid: self._after(pid, answers.get(pid)) for pid in pids}
+        new = self.gaps[len(before) :]
+        if suspects:
+            new = [replace(gap, blinds=frozenset()) for gap in new]
+        self.gaps[len(before) :] = [gap for gap in new if gap not in before]  # a second look tells no more
+        return found
 
     def _side_by_side(
         self, look: Callable[[int], tuple[Stack, ...] | Gap], pids: Sequence[int]

@@ -45,7 +45,9 @@ def add(inquiry: Inquiry, graph: LockGraph, wanted: dict[str, Resource], found: 
         if not left or turn == LOOKS - 1:
             return
         inquiry.host.sleep(PAUSE)
-        stacks = inquiry.fresh_stacks(left)
+        likely = [pid for pid in left if pid in found.likely]
+        stacks = inquiry.fresh_stacks(likely)
+        stacks.update(inquiry.fresh_stacks([pid for pid in left if pid not in likely], suspects=True))
 
 
 def _links(
