@@ -93,6 +93,11 @@ class LockFiles:
         """Whether the user asked for this lock, rather than met it on the way."""
         return not self.targets or id_of(lock) in self._asked
 
+    def is_asked_file(self, item: Descriptor) -> bool:
+        """Whether a descriptor is open on a file whose locks the user asked for."""
+        asked = {(target.device, target.inode) for target in self.targets}
+        return not self.targets or not self._asked.union(asked).isdisjoint(ids_of(item)) or self._covers(item)
+
     def path_of(self, lock: FileLock) -> str | None:
         """The path of a lock, where any descriptor that may be seen tells it."""
         return self._paths.get(id_of(lock))

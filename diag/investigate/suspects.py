@@ -72,7 +72,7 @@ def add_pollers(inquiry: Inquiry, graph: LockGraph) -> None:
 
 def find(inquiry: Inquiry, graph: LockGraph) -> Suspects:
     """Choose the Python processes that may poll for a lock of ``graph``."""
-    opened = {item.pid for item in graph.descriptors}
+    opened = {item.pid for item in graph.descriptors if graph.files.is_asked_file(item)}
     known = {wait.waiter.pid for wait in graph.waits}
     found: list[int] = []
     unseen: list[int] = []
