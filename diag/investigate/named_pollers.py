@@ -135,7 +135,8 @@ def _gap(inquiry: Inquiry, found: tuple[int, ...], path: str, blinds: frozenset[
 
 def _near_holders(inquiry: Inquiry, graph: LockGraph) -> set[int]:
     """Known waiters, who has the file open, and who holds the lock, with its parents and children."""
-    found = {wait.waiter.pid for wait in graph.waits} | {item.pid for item in graph.descriptors}
+    found = {wait.waiter.pid for wait in graph.waits}
+    found.update(item.pid for item in graph.descriptors if graph.files.is_asked_file(item))
     holders = {hold.holder.pid for hold in graph.all_holds()}
     found.update(processes.family(inquiry.host, *holders))
     for pid in holders:

@@ -72,11 +72,11 @@ def _is_unread(inquiry: Inquiry, pid: int) -> bool:
 def _opened(inquiry: Inquiry, graph: LockGraph, pid: int) -> Descriptor | None:
     """A file with somebody else's lock on it that a process has open, neither locked nor inherited so."""
     mine = [item for item in graph.descriptors if item.pid == pid]
-    if any(item.locks for item in mine):
-        return None
     for lock in graph.held():
         holders = {hold.holder.pid: hold.fd for hold in graph.holds(lock)}
         place = (lock.device, lock.inode)
+        if any(item.locks for item in mine if place in ids_of(item)):
+            continue
         for item in mine:
             if (
                 place in ids_of(item)
