@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from diag.collectors.pyobjects import PyObjects
     from diag.host import CoreView
     from diag.model.core import CoreImage
-    from diag.model.snapshot import SeenThread, Snapshot
+    from diag.model.snapshot import Snapshot
 
 
 class Death:
@@ -33,12 +33,9 @@ class Death:
         if fault is None:
             return snapshot
         snapshot = replace(snapshot, fault=fault, damage=self._damage)
-        if objects and self._damage and core_causes.asks_for_damage(snapshot):
-            found = core_damage.freed(self._view, objects, _dying_first(snapshot))
-            snapshot = replace(snapshot, damage=replace(self._damage, freed=found))
+        told = core_causes.cause(snapshot)
+        if objects and self._damage and told in core_causes.OF_DAMAGE:
+            deeply = told != "C002" or not core_causes.proven(snapshot, fault)
+            damage = core_damage.traced(self._view, objects, self._damage, fault.tid, deeply=deeply)
+            snapshot = replace(snapshot, damage=damage)
         return replace(snapshot, suspects=core_suspects.rank(snapshot))
-
-
-def _dying_first(snapshot: Snapshot) -> list[SeenThread]:
-    fault = snapshot.fault
-    return sorted(snapshot.threads, key=lambda seen: fault is None or seen.thread.tid != fault.tid)

@@ -24,6 +24,15 @@ class VersionText(NamedTuple):
     version: bytes  # regular expression of the version, a text of its own
 
 
+class Caller(Fact, frozen=True, kw_only=True):
+    """Python code at work that calls a library, by the names in its byte code."""
+
+    library: str  # path
+    place: str  # the code, in words: "handle (svc.py:20)"
+    names: tuple[str, ...]  # as that code names it: "jobqueue.spool"
+    has_freed: bool = False  # a variable of that code leads to an object that was freed too early
+
+
 class LibraryUse(Fact, frozen=True, kw_only=True):
     """What a library has to do with Python, by the names that it asks the dynamic linker for."""
 
@@ -32,6 +41,8 @@ class LibraryUse(Fact, frozen=True, kw_only=True):
     lets_go: tuple[str, ...] = ()  # functions with which it lets go of the interpreter lock
     borrows: tuple[str, ...] = ()  # functions that give it references which are not its own
     version: str = ""  # where its own texts tell
+    packaged: bool = True  # it lies among installed packages, or belongs to the system
+    made_by: str = ""  # generator of its C code, which counts references itself: "Cython"
 
 
 class Freed(Fact, frozen=True, kw_only=True):
@@ -50,6 +61,7 @@ class Damage(Fact, frozen=True, kw_only=True):
     past: tuple[PastCall, ...] = ()  # of each thread the most recent first
     uses: tuple[LibraryUse, ...] = ()
     freed: tuple[Freed, ...] = ()
+    callers: tuple[Caller, ...] = ()
 
     def use(self, library: str) -> LibraryUse | None:
         """What one library has to do with Python; None where it was not looked at or not readable."""

@@ -34,6 +34,8 @@ _HASHES = re.compile(r"tuple_?hash\w*|\w+_repr|\w+_richcompare")
 _TWICE = re.compile(r"double free|invalid pointer")
 _COUNTS = re.compile(r"(?:add|sub|inc|dec) [dq]word ptr \[\w+\](?:, 1)?")
 """Py_INCREF and Py_DECREF: the count is the first field of every object."""
+_COUNTING = re.compile(r"_?Py_X?(?:INC|DEC|NEW)REF")
+"""The same, inlined into the code of an extension."""
 _TYPE_AT = 8
 """Where in every object its type is: the address that fails where the object is NULL."""
 SHOWN = 12
@@ -118,7 +120,9 @@ def _references(snapshot: Snapshot, fault: CoreFault) -> bool:
 def _of_damage(snapshot: Snapshot, fault: CoreFault) -> bool:
     """Whether the interpreter died by itself where objects are damaged: abort() is called."""
     frames = [frame for frame in code.frames_at_fault(snapshot) if frame.address != fault.pc or fault.code]
-    return bool(freed(snapshot)) and fault.signal != _SIGABRT and code.is_interpreters_work(frames)
+    if not freed(snapshot) or not frames or fault.signal == _SIGABRT:
+        return False
+    return code.is_interpreters_work(frames) or bool(_COUNTING.fullmatch(frames[0].function))
 
 
 def freed(snapshot: Snapshot) -> tuple[Freed, ...]:
@@ -126,12 +130,8 @@ def freed(snapshot: Snapshot) -> tuple[Freed, ...]:
     return snapshot.damage.freed if snapshot.damage else ()
 
 
-def asks_for_damage(snapshot: Snapshot) -> bool:
-    """Whether it would tell more of the cause if objects that were freed too early were looked for."""
-    fault, found = snapshot.fault, cause(snapshot)
-    if fault is None or found in (None, "C001", "C004", "C011"):
-        return False
-    return found != "C002" or not proven(snapshot, fault)
+OF_DAMAGE = frozenset({"C002", "C003", "C005", "C006", "C012"})
+"""Causes that objects freed too early may lie behind, or be."""
 
 
 def proven(snapshot: Snapshot, fault: CoreFault) -> bool:

@@ -77,11 +77,14 @@ def _worker(snapshot: Snapshot) -> str:
 
 
 def _suspect(snapshot: Snapshot) -> Library | None:
-    """The first suspect, where its score sets it apart from the next."""
+    """The first suspect, where no other one comes into question, or a fault of its own is known.
+
+    Of several the one that was at work need not be the one that did it: the list tells who comes first.
+    """
     ranked = snapshot.suspects
     if not ranked or ranked[0].score < _ENOUGH:
         return None
-    if len(ranked) > 1 and ranked[1].score >= ranked[0].score:
+    if any(one.score > 0 for one in ranked[1:]) and not any(over_releases.known_of(snapshot, ranked[0])):
         return None
     return Library(library=code.base_name(ranked[0].library), symbol=ranked[0].function or None)
 

@@ -66,12 +66,28 @@ def _with_traces(one: Suspect, damage: Damage) -> Suspect:
         tid = calls[-1].tid
         reasons.append((3, f"thread {tid} had been in it before: its dead stack still shows {names}"))
         one = replace(one, function="", tid=tid)
+    reasons += _by_its_callers(one, damage)
     reasons += _by_its_file(use)
     return replace(
         one,
         score=max(one.score + sum(points for points, _ in reasons), 0),
         why=(*one.why, *(why for _, why in reasons)),
     )
+
+
+def _by_its_callers(one: Suspect, damage: Damage) -> Iterator[Reason]:
+    """What the names in the byte code of functions at work tell."""
+    callers = sorted(
+        (call for call in damage.callers if call.library == one.library), key=lambda call: not call.has_freed
+    )
+    if callers:
+        call = callers[0]
+        names = ", ".join(call.names[:_NAMED])
+        if call.has_freed:
+            has = "whose variable leads to an object that was freed too early"
+            yield 4, f"{call.place}, {has}, calls it ({names})"
+        else:
+            yield 1, f"{call.place}, which was at work, calls it ({names})"
 
 
 def _by_its_file(use: LibraryUse | None) -> Iterator[Reason]:
@@ -81,6 +97,10 @@ def _by_its_file(use: LibraryUse | None) -> Iterator[Reason]:
     if not use.python:
         yield -3, "it does not use Python's C interface: it has no references to release"
         return
+    if use.made_by:
+        yield -2, f"its C code was made by {use.made_by}, which counts references itself"
+    elif not use.packaged and ".so" in code.base_name(use.library):
+        yield 2, "it is no part of an installed package"
     if use.lets_go:
         yield 1, f"it can let go of the interpreter lock ({use.lets_go[0]})"
     if use.borrows:

@@ -11,24 +11,27 @@ from diag.rules.known import extensions
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from diag.model.core import CoreImage
+    from diag.model.core import CoreImage, Suspect
     from diag.model.snapshot import Snapshot
     from diag.rules.known.extensions import Faulty
 
 
 def known(snapshot: Snapshot) -> Iterator[str]:
     """Yield what is known of the suspects' own faults, where version and facts fit."""
-    damage = snapshot.damage
-    for one in snapshot.suspects if damage else ():
-        assert damage is not None
-        use = damage.use(one.library)
-        version = use.version if use else ""
-        for entry in extensions.ENTRIES if version else ():
-            fits = re.fullmatch(entry.told.library, core_code.base_name(one.library))
-            if fits and _number(version) < entry.fixed and (why := _used(snapshot, one.library, entry)):
-                since = ".".join(map(str, entry.fixed))
-                told = entry.cause.format(version=version)
-                yield f"known: {told} ({entry.reference}, gone since {since}), and {why}: {entry.fix}"
+    for one in snapshot.suspects:
+        yield from known_of(snapshot, one)
+
+
+def known_of(snapshot: Snapshot, one: Suspect) -> Iterator[str]:
+    """Yield what is known of one suspect's own faults, where version and facts fit."""
+    use = snapshot.damage.use(one.library) if snapshot.damage else None
+    version = use.version if use else ""
+    for entry in extensions.ENTRIES if version else ():
+        fits = re.fullmatch(entry.told.library, core_code.base_name(one.library))
+        if fits and _number(version) < entry.fixed and (why := _used(snapshot, one.library, entry)):
+            since = ".".join(map(str, entry.fixed))
+            told = entry.cause.format(version=version)
+            yield f"known: {told} ({entry.reference}, gone since {since}), and {why}: {entry.fix}"
 
 
 def _number(version: str) -> tuple[int, ...]:

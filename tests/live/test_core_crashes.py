@@ -108,7 +108,9 @@ def test_what_variables_lead_to_was_freed(python: str, value: str, directory: Pa
     )
     answer = diag("core", die([python, "-c", program], directory, env={"PYTHONPATH": str(directory)}))
     assert answer.codes == ["C002"], answer
-    assert answer.json["core"]["suspects"][0]["library"] == str(directory / "jobqueue.so")
+    first = answer.json["core"]["suspects"][0]
+    assert first["library"] == str(directory / "jobqueue.so")
+    assert any("calls it (jobqueue" in why for why in first["why"]), first
     found = answer.found("C002")
     if found["confidence"] == "likely":
         assert re.search("variable|free (?:list|block)", str(found["evidence"])), answer

@@ -90,6 +90,17 @@ def stack_of(reader: Reader, frame: Frame) -> int | None:
     return frame.address + layout.frame_locals + 8 * (count or 0) if in_reason else None
 
 
+def globals_of(reader: Reader, frame: Frame) -> int:
+    """Address of the dictionary of a frame's globals; 0 where there is none."""
+    address = reader.memory.word(frame.address + reader.layout.frame_globals) or 0
+    return address if address and reader.is_a(address, "dict") else 0
+
+
+def names_at(reader: Reader, code: int) -> int:
+    """Address of the tuple of names that a code object asks its globals and other objects for (co_names)."""
+    return reader.memory.word(code + reader.layout.code_globals) or 0
+
+
 def chain(reader: Reader, address: int) -> tuple[tuple[TaskFrame, ...], int | None]:
     """Follow a coroutine through what it awaits: frames, innermost first, and what the last one awaits."""
     found: list[TaskFrame] = []
