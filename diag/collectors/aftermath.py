@@ -53,7 +53,11 @@ def wanted(line: bytes) -> int:
         return _DUMP
     if b"] trap " in line or b"] general protection" in line:
         return 0 if line.rstrip().endswith((b"]", b")")) else _REST
-    if b"got Segmentation Fault !!!" in line:
+    if (
+        b"got Segmentation Fault !!!" in line
+        or b"*** Error in `" in line
+        or b"*** glibc detected ***" in line
+    ):
         return _REGISTERS
     if b" at pc=0x" in line or b"terminate called after" in line:
         return _SAYS
@@ -68,6 +72,8 @@ def complete(event: CrashEvent, text: str, after: str, parse: Parse) -> CrashEve
         threads, modules = python_dump.parse(after)
         more = (("extension_modules", modules),) if modules else ()
         return replace(event, threads=threads, details=(*event.details, *more))
+    if event.form == "glibc" and event.detail("pointer"):
+        return _told_on(event, after)
     if event.form == "uwsgi-segv":
         return _called(event, after)
     if pattern := _SAID.get(event.form):
@@ -93,6 +99,15 @@ def _whole(event: CrashEvent, text: str, after: str, parse: Parse) -> CrashEvent
             if found and found.kind != "truncated" and (found.map_base or event.kind == "truncated"):
                 return replace(found, text=f"{text} {line}")
     return event
+
+
+def _told_on(event: CrashEvent, after: str) -> CrashEvent:
+    """Take who called the allocator from the stack that glibc wrote until 2.25 (debug/backtrace.c)."""
+    frame = backtrace.caller(backtrace.parse(after))
+    if frame is None or frame.library is None:
+        return event
+    said = f"{event.text} {frame.library}({frame.function or ''})"
+    return replace(event, text=said, details=(*event.details, ("called_by", frame.library)))
 
 
 def _called(event: CrashEvent, after: str) -> CrashEvent:

@@ -64,3 +64,8 @@ def faulted(frames: Sequence[Called], reporter: str) -> tuple[Called, str | None
         if frame.function:
             return inner, frame.function
     return inner, None
+
+
+def caller(frames: Sequence[Called]) -> Called | None:
+    """Return who called the C library last."""
+    return next((frame for frame in frames if frame.library and not _LIBC.match(frame.library)), None)

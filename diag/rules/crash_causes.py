@@ -57,7 +57,8 @@ def faulted(group: CrashGroup) -> bool:
 def shared_connection(group: CrashGroup) -> bool:
     """A fault in the code of a database client that allows one thread a connection."""
     if group.sample.role is Role.REPORT:
-        return python_dumps.in_client(group) is not None or bool(CLIENTS.match(group.library or ""))
+        library = group.library or str(group.sample.detail("called_by") or "")
+        return python_dumps.in_client(group) is not None or bool(CLIENTS.match(library))
     if not faulted(group) or not group.library:
         return False
     if CLIENTS.match(group.library):
@@ -197,6 +198,8 @@ def program(group: CrashGroup) -> str:
         return "a Python process"
     if sample.form.startswith("uwsgi"):
         return "a uWSGI worker"
+    if (path := sample.detail("exe")) and sample.form == "glibc":
+        return str(path).rpartition("/")[2]
     told = sample.detail("unit") or sample.detail("worker") or sample.detail("exe")
     return str(told) if told else f"a process ({sample.form})"
 

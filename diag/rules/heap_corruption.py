@@ -58,7 +58,9 @@ def _finding(group: CrashGroup) -> Finding:
 def _died(group: CrashGroup) -> str:
     said = next((str(text) for event in group.events if (text := event.detail("error_text"))), None)
     if said:
-        return f"glibc stopped {causes.program(group)} because its heap was damaged ({said})"
+        caller = group.sample.detail("called_by")
+        last = f"; {caller} called it last" if caller else ""
+        return f"glibc stopped {causes.program(group)} because its heap was damaged ({said}{last})"
     return (
         f"{causes.program(group)} crashed in the allocator, {fault.place(group)} ({fault.what(group.sample)})"
         f"{causes.in_thread(group)}, because its heap was damaged"

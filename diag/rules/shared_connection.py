@@ -66,6 +66,8 @@ def _finding(faces: tuple[CrashGroup, ...], seen: tuple[Finding, ...]) -> Findin
 
 
 def _where(group: CrashGroup) -> str:
+    if caller := group.sample.detail("called_by"):
+        return f"{caller}: it called the allocator last, which found its heap damaged"
     if (died := python_dumps.in_client(group)) is None:
         return f"{fault.place(group)} ({fault.what(group.sample)}{causes.in_thread(group)})"
     which = {"other": ", not in the main thread", "main": ", in the main thread"}
