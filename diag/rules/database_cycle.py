@@ -33,7 +33,7 @@ def check(snapshot: Snapshot) -> Iterator[Finding]:
 def _is_pool(ring: Ring, pools: set[tuple[str, int]]) -> bool:
     """Whether D001 tells of it."""
     sessions = {hold.session for wait in ring.waits for hold in wait.holds if hold.session}
-    return saturated_pool.is_pool(ring) or any((each.server, each.id) in pools for each in sessions)
+    return any((each.server, each.id) in pools for each in sessions)
 
 
 def _finding(ring: Ring) -> Finding:

@@ -98,6 +98,8 @@ def _remedy(one: Blocked) -> Iterator[str]:
             "waiting for locks or calling other services: a commit does not, and a connection that goes back "
             "to its pool keeps it"
         )
+    elif one.lock.kind == "global":
+        yield "in the code: UNLOCK TABLES or BACKUP STAGE END in a finally; back up in a single transaction"
     elif one.blocker is not None:
         yield (
             "in the code: commit before sleeping, waiting for locks or calling other services; keep "

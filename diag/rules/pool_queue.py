@@ -46,9 +46,24 @@ def _waiting_inside(graph: Graph, one: Blocked, workers: Sequence[Wait]) -> tupl
     waits = [seen.wait for seen in threads if seen.wait and seen.thread.tid not in tids]
     if told := [wait for wait in waits if wait.stuck and _needs(wait, tids)]:
         return tuple(told)
+    if tasks := _waiting_tasks(graph, holder.pid, tids):
+        return tasks
     answers = tuple(wait for wait in waits if wait.resource.kind in _ANSWERS)
     clear = own is not None and _asks_like_others(graph, own, tids)
     return answers if _nobody_else(graph, holder.pid, tids, clear=clear) else ()
+
+
+def _waiting_tasks(graph: Graph, pid: int, tids: set[int | None]) -> tuple[Wait, ...]:
+    """The tasks of an event loop whose work is queued in the pool.
+
+    One of them has the transaction, if every task waits for the pool or for another task; whoever waits
+    for something else may have it instead.
+    """
+    tasks = [task for task in graph.snapshot.tasks if task.process.pid == pid]
+    waits = [task.wait for task in tasks if task.wait and task.wait.stuck]
+    if len(waits) < len(tasks) or any(wait.resource.kind not in QUEUES | chains.TASKS for wait in waits):
+        return ()
+    return tuple(wait for wait in waits if wait.resource.kind == "queued-work" and _needs(wait, tids))
 
 
 def _asks_like_others(graph: Graph, own: SeenThread, tids: set[int | None]) -> bool:
@@ -75,16 +90,22 @@ def _asked_in(seen: SeenThread) -> tuple[str, str] | None:
 def elsewhere(graph: Graph, pid: int, workers: Sequence[Wait]) -> list[SeenThread]:
     """Threads beside a home-made pool that idle elsewhere: it is inferred that they do not serve it."""
     tids = {wait.waiter.tid for wait in workers}
-    return [
-        seen
-        for seen in graph.threads(pid)
-        if seen.thread.tid not in tids and seen.wait and _is_elsewhere(seen.wait)
-    ]
+    return [seen for seen in graph.threads(pid) if seen.thread.tid not in tids and _idles(graph, seen, tids)]
 
 
-def _is_elsewhere(wait: Wait) -> bool:
-    listens = wait.resource.kind == "socket" and wait.how is How.IDLE
-    return listens or wait.resource.kind in _ELSEWHERE
+def _idles(graph: Graph, seen: SeenThread, tids: set[int | None]) -> bool:
+    """Whether a thread idles elsewhere, and was not begun as the workers are: that one may serve a pool."""
+    if seen.wait is None:
+        return False
+    listens = seen.wait.resource.kind == "socket" and seen.wait.how is How.IDLE
+    workers = {begin(other) for other in graph.threads(seen.process.pid) if other.thread.tid in tids}
+    return (listens or seen.wait.resource.kind in _ELSEWHERE) and begin(seen) not in workers
+
+
+def begin(seen: SeenThread) -> tuple[str, ...]:
+    """How the stack of a thread begins: three frames of threading, and what it was made to run."""
+    frames = [frame for frame in seen.stack.frames if not frame.native] if seen.stack else []
+    return tuple(f"{frame.file}:{frame.function}" for frame in frames[-4:])
 
 
 def _needs(wait: Wait, tids: set[int | None]) -> bool:
@@ -105,7 +126,7 @@ def _nobody_else(graph: Graph, pid: int, tids: set[int | None], *, clear: bool) 
     return len(tids) >= _POOL and all(
         seen.wait is not None
         and (
-            (clear and _is_elsewhere(seen.wait))
+            (clear and _idles(graph, seen, tids))
             or (seen.wait.resource.kind in _INSIDE and seen.wait.how in (How.BLOCKED, How.IDLE))
         )
         for seen in graph.threads(pid)

@@ -11,13 +11,14 @@ from diag.rules import chains, database_locks, phrases, pool_queue
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from diag.model.graph import Wait
+    from diag.model.graph import Actor, Wait
     from diag.model.snapshot import SeenThread, Snapshot
-    from diag.rules.chains import Graph, Ring
+    from diag.rules.chains import Graph
     from diag.rules.database_locks import Blocked
 
 CODE, SLUG = "D001", "saturated-pool"
-_NUMBER = re.compile(r"[-_ #:]*\d+$")
+_NUMBER = re.compile(r"[-_ #:]*\d+(?=$| \()")
+"""Of a thread's name: "worker-3", and since 3.10 "Thread-3 (worker)"."""
 
 
 def check(snapshot: Snapshot) -> Iterator[Finding]:
@@ -25,14 +26,6 @@ def check(snapshot: Snapshot) -> Iterator[Finding]:
     graph = chains.Graph(snapshot)
     for one in blocked(snapshot, graph):
         yield _finding(graph, one)
-
-
-def is_pool(ring: Ring) -> bool:
-    """Whether a ring is one of a pool whose workers wait for the lock."""
-    return bool(ring.kinds & pool_queue.QUEUES) and ring.kinds <= pool_queue.QUEUES | {
-        database_locks.KIND,
-        "thread",
-    }
 
 
 def blocked(snapshot: Snapshot, graph: Graph) -> Iterator[Blocked]:
@@ -60,9 +53,7 @@ def _idle_siblings(graph: Graph, workers: Sequence[Wait]) -> list[SeenThread]:
 def _kind(seen: SeenThread) -> tuple[str, ...]:
     """What makes threads workers of one pool: the name without its number, and how their stacks begin."""
     name = _NUMBER.sub("", (seen.stack and seen.stack.thread) or seen.thread.name)
-    frames = [frame for frame in seen.stack.frames if not frame.native] if seen.stack else []
-    begin = [f"{frame.file}:{frame.function}" for frame in frames[-3:]]
-    return (name, *begin)
+    return (name, *pool_queue.begin(seen))
 
 
 def _finding(graph: Graph, one: Blocked) -> Finding:
@@ -81,7 +72,7 @@ def _finding(graph: Graph, one: Blocked) -> Finding:
         summary=(
             f"all {len(workers)} workers of a pool of pid {holder.pid} ({holder.process}) wait for the "
             f"{one.lock.name} that {one.named} of {one.database.server.name} has, a connection of the same "
-            f"process that nobody reads from; {phrases.who(first.waiter)}{more} waits"
+            f"process that nobody reads from; {_asker(first.waiter)}{more} waits"
             f"{phrases.at(first.where)} for an answer of that pool: {what} is queued behind them"
         ),
         severity=Severity.CRITICAL,
@@ -91,7 +82,7 @@ def _finding(graph: Graph, one: Blocked) -> Finding:
             inside=inside,
             told=holder.tid is not None and first.resource.kind in pool_queue.QUEUES,
         ),
-        culprit=holder if inside else first.waiter if ends else holder,
+        culprit=first.waiter if first.waiter.task or (ends and not inside) else holder,
         victims=(*(wait.waiter for wait in workers), *(wait.waiter for wait in queued)),
         resource=database_locks.resource(one),
         chain=chains.links((workers[0], first) if inside else (first, workers[0])),
@@ -111,6 +102,10 @@ def _finding(graph: Graph, one: Blocked) -> Finding:
         ),
         check=(*phrases.check_stack(holder.pid, first.waiter.pid), "diag db DSN"),
     )
+
+
+def _asker(actor: Actor) -> str:
+    return f"{phrases.thread(actor)} of it" if actor.task else phrases.who(actor)
 
 
 def _beside(graph: Graph, pid: int, workers: Sequence[Wait], first: Wait) -> Iterator[str]:

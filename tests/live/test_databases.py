@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import time
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
@@ -106,6 +107,83 @@ def test_d001_a_pool_that_is_no_executor(
         assert "all 4 workers" in finding["summary"]
         assert any("metrics" in line for line in finding["against"]) is ("beside" in more)
         assert not {"D002", "D003"} & set(answer.codes)
+
+
+def test_d001_an_executor_behind_an_event_loop(shop: MariaDB) -> None:
+    with client("pymysql", "loop", shop.port, 4, 20) as program:
+        wait_until(lambda: waiting(shop) == 4, "the pool is full of UPDATEs")
+        time.sleep(1)
+        finding = until_found("D001", "why", program.pid, dsn=shop.dsn()).found("D001", program.pid)
+        assert finding["confidence"] == "likely"
+        assert "all 4 workers" in finding["summary"]
+        assert "task " in finding["summary"]
+        assert finding["culprit"]["where"]["function"].endswith("request"), finding["culprit"]
+
+
+@pytest.mark.parametrize(
+    ("case", "blocked", "words"),
+    [("free", 3, "thread audit"), ("outside", 3, "thread audit"), ("apart", 3, "waits for")],
+)
+def test_what_looks_like_a_full_pool_and_is_a_transaction_left_open(
+    shop: MariaDB, case: str, blocked: int, words: str
+) -> None:
+    with client("pymysql", case, shop.port) as program:
+        wait_until(lambda: waiting(shop) == blocked, "the workers wait for the row")
+        time.sleep(1)
+        answer = until_found("D002", "why", program.pid, dsn=shop.dsn(), pid=program.pid)
+        assert "D001" not in answer.codes, answer
+        assert words in answer.found("D002", program.pid)["summary"]
+
+
+def test_a_full_pool_whose_row_is_free_again_soon_is_healthy(shop: MariaDB) -> None:
+    with client("pymysql", "next", shop.port) as program:
+        wait_until(lambda: waiting(shop) >= 2, "the workers wait for the row")
+        for start in ("why", program.pid), ("db",):
+            answer = diag(*start, "--dsn", shop.dsn())
+            assert (answer.code, answer.codes) == (0, []), answer
+
+
+def test_processes_of_a_pool_want_the_row_of_the_one_that_waits_for_them(shop: MariaDB) -> None:
+    with client("pymysql", "processes", shop.port) as program:
+        wait_until(lambda: waiting(shop) == 3, "the workers wait for the row")
+        time.sleep(0.5)
+        finding = until_found("D003", "why", program.pid, dsn=shop.dsn()).found("D003")
+        assert program.pid in {finding["culprit"]["pid"], *(victim["pid"] for victim in finding["victims"])}
+        kinds = {link["waits_for"]["kind"] for link in finding["chain"]}
+        assert kinds in ({"database-lock", "queued-work"}, {"database-lock", "future"})
+
+
+def test_a_lock_on_the_whole_server_is_a_gap_where_nothing_lists_who_has_it(shop: MariaDB) -> None:
+    argv = ["mariadb", "--no-defaults", "-uroot", f"-S{shop.socket}", "--unbuffered"]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as admin:
+        assert admin.stdin
+        assert admin.stdout
+        try:
+            admin.stdin.write("flush tables with read lock; select connection_id();\n")
+            admin.stdin.flush()
+            session = [admin.stdout.readline() for _ in range(2)][1].strip()
+            with client("pymysql", "wait", shop.port) as waiter:
+                query = "select count(*) from information_schema.processlist where state like '%backup lock'"
+                wait_until(lambda: shop.execute(query).strip() == "1", "one waits")
+                answer = diag("why", waiter.pid, "--dsn", shop.dsn())
+                assert answer.code == 4, answer
+                (gap,) = [gap for gap in answer.json["gaps"] if "backup lock" in gap["hides"]]
+                assert "metadata_lock_info" in gap["hint"]
+                assert f"{session} (root)" in gap["hint"]
+        finally:
+            admin.kill()
+
+
+def test_why_tells_of_no_lock_that_has_nothing_to_do_with_its_process(shop: MariaDB) -> None:
+    with ExitStack() as stack:
+        for case in ("sleep", "wait"):
+            stack.enter_context(client("pymysql", case, shop.port))
+        other = stack.enter_context(client("pymysql", "reader", shop.port))
+        wait_until(lambda: waiting(shop) == 1, "one waits for the row")
+        time.sleep(0.5)
+        until_found("D002", "db", dsn=shop.dsn())
+        answer = diag("why", other.pid, "--dsn", shop.dsn())
+        assert (answer.code, answer.codes) == (0, []), answer
 
 
 def test_scan_finds_a_saturated_pool_among_the_processes_of_the_host(shop: MariaDB) -> None:

@@ -4,6 +4,7 @@ DRIVER is pymysql, MySQLdb or connector; ADDRESS a port of 127.0.0.1 or the path
 sql_cases.py, or:
 
 proxy SIZE           a MySQL proxy whose statements go through a bounded executor; prints "port N"
+processes            a pool of processes wants the row of the one that waits for it
 slow SECONDS         keeps the row locked by a statement that takes its time
 named, wants_named   has a lock by GET_LOCK, and sleeps; waits for it
 wants_unnamed        waits for it by a name that its statement does not show
@@ -64,6 +65,21 @@ def read_packet(connection):
     head = sql_cases.exactly(connection, 4)
     (length,) = struct.unpack("<I", head[:3] + b"\0")
     return head + sql_cases.exactly(connection, length)
+
+
+def processes(server):
+    """A pool of processes whose statements wait for the row of the one that waits for their results."""
+    import multiprocessing
+
+    connection = server.locked_row()
+    with multiprocessing.Pool(3) as pool:
+        sql_cases.ready()
+        pool.map(update, [server.address] * 3)
+        connection.commit()
+
+
+def update(address):
+    sql_cases.execute(connect("pymysql", address), "update user set balance = balance - 5 where id = 1")
 
 
 def slow(server, seconds):

@@ -6,6 +6,11 @@ pool SIZE CLIENTS    every statement goes through a bounded executor: the COMMIT
 homemade SIZE CLIENTS [queue|event] [beside]
                      the same with threads and a queue; replies by a queue, or by an event;
                      beside: with threads that have nothing to do with it
+loop SIZE CLIENTS    the same with tasks of asyncio whose statements an executor runs
+free, outside, apart, next
+                     what looks like a full pool and is none: one worker is free; the transaction is that of a
+                     thread outside, which sleeps; COMMIT has a pool of its own, whose worker sleeps;
+                     the thread outside commits soon, again and again
 clients COUNT        that many connections update one row and commit
 sleep, flock PATH, call PORT
                      keeps the row locked while it sleeps, waits for a file lock, or calls a service
@@ -130,6 +135,78 @@ def homemade(server, size, clients, reply="queue", beside=""):
         for target, arguments, name in ((time.sleep, (600,), "metrics"), (listening.accept, (), "status")):
             threading.Thread(target=target, args=arguments, name=name).start()
     together(request, "request", clients)
+
+
+def loop(server, size, clients):
+    import sql_loop  # for Python 3 alone
+
+    sql_loop.run(server, int(size), int(clients), execute, ready)
+
+
+def free(server):
+    _behind_a_thread(server, workers=4, jobs=3, rest=forever)
+
+
+def outside(server):
+    _behind_a_thread(server, workers=3, jobs=8, rest=forever)
+
+
+def next(server):
+    _behind_a_thread(server, workers=3, jobs=8, rest=lambda: time.sleep(0.25))
+
+
+def _behind_a_thread(server, workers, jobs, rest):
+    """A pool whose statements wait for the row of a thread that needs no pool to commit."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    pool = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="Executor")
+    for _ in [pool.submit(time.sleep, 0.2) for _ in range(workers)]:  # all of its threads are there
+        _.result()
+
+    def audit():
+        connection = server.connect()
+        while True:
+            execute(connection, server.update)
+            rest()
+            connection.commit()
+
+    def request():
+        connection = server.connect()
+        while True:
+            pool.submit(execute, connection, server.update).result()
+            connection.commit()
+
+    threading.Thread(target=audit, name="audit").start()
+    time.sleep(1)
+    together(request, "request", jobs)
+
+
+def apart(server):
+    """The statements of all go through one pool of threads and a queue, COMMIT through another."""
+    from queue import Queue
+
+    jobs, ends = Queue(), Queue()
+
+    def worker(queue):
+        while True:
+            function, arguments, answer = queue.get()
+            function(*arguments)
+            answer.put(True)
+
+    def run(queue, function, *arguments):
+        answer = Queue()
+        queue.put((function, arguments, answer))
+        answer.get()
+
+    def request():
+        connection = server.connect()
+        run(jobs, execute, connection, server.update)
+        run(ends, connection.commit)
+
+    for name, queue in (("worker-1", jobs), ("worker-2", jobs), ("worker-3", jobs), ("commit", ends)):
+        threading.Thread(target=worker, args=(queue,), name=name).start()
+    ends.put((time.sleep, (600,), Queue()))
+    together(request, "request", 10)
 
 
 def clients(server, count):

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from diag.collectors.databases import RULES, Found, unanswered
+from diag.collectors.databases import RULES, Found, mysql_metadata, mysql_user_locks, unanswered
 from diag.collectors.databases.mysql_metadata import metadata_waits
 from diag.collectors.databases.mysql_rows import parse_sessions, row_waits
 from diag.collectors.databases.mysql_user_locks import QUERY as USER_LOCKS
-from diag.collectors.databases.mysql_user_locks import unexplained, user_lock_waits
+from diag.collectors.databases.mysql_user_locks import user_lock_waits
 from diag.host import Problem
 from diag.model.databases import Database, Server
 from diag.model.facts import Gap
@@ -83,7 +83,11 @@ def collect(host: Host, dsn: str, *, literals: bool = False) -> Found:
     if first is None or first.problem is not None or not first.rows:
         return Found(None, (_lost(dsn, first),))
     database = parse(results, dsn)
-    return Found(database, (*_gaps(results, dsn), *unexplained(database.sessions, database.waits, dsn)))
+    unexplained = (
+        *mysql_metadata.unexplained(database.sessions, database.waits, dsn),
+        *mysql_user_locks.unexplained(database.sessions, database.waits, dsn),
+    )
+    return Found(database, (*_gaps(results, dsn), *unexplained))
 
 
 def _lost(dsn: str, first: Rows | None) -> Gap:

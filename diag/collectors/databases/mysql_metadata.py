@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from diag.collectors.databases.mysql_user_locks import is_user_lock
 from diag.model.databases import LockWait
-from diag.model.facts import Evidence
+from diag.model.facts import Evidence, Gap
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     Results = Mapping[str, Rows]
 
 _WAITS = re.compile(r"waiting for .*(?:metadata lock|backup lock|global read lock)", re.IGNORECASE)
+_WHOLE = re.compile(r"waiting for .*(?:backup lock|global read lock)", re.IGNORECASE)
+"""Waits for whoever keeps the whole server from being changed: FLUSH TABLES WITH READ LOCK, BACKUP STAGE."""
+_KEEPS_WHOLE = re.compile(r"FTWRL|BACKUP_(?:START|FLUSH|WAIT|BLOCK)|^SHARED$")
 _DDL = re.compile(
     r"^\W*(?:alter|drop|rename|truncate|create|optimize|repair|analyze|lock|flush|backup)\b", re.IGNORECASE
 )
@@ -62,8 +65,33 @@ def metadata_waits(results: Results, sessions: Sequence[Session]) -> Iterator[Lo
     listed = tuple(_listed(results))
     if any(not lock.granted for lock in listed):
         yield from _read(listed)
-    elif waiting:
-        yield from _inferred(waiting, sessions, listed)
+        return
+    whole = [session for session in waiting if _WHOLE.search(session.doing)]
+    for session in whole:
+        yield from _whole_server(session, sessions, listed)
+    if tables := [session for session in waiting if session not in whole]:
+        yield from _inferred(tables, sessions, listed)
+
+
+def unexplained(sessions: Sequence[Session], waits: Iterable[LockWait], dsn: str) -> Iterator[Gap]:
+    """Admit waits for metadata locks of which nothing tells who has them."""
+    known = {wait.waiter for wait in waits}
+    blind = [one for one in sessions if _WAITS.search(one.doing) and one.id not in known]
+    if not blind:
+        return
+    longest = max(one.seconds or 0.0 for one in blind)
+    idle = [
+        f"{one.id} ({one.user})" for one in sessions if not one.active and (one.seconds or 0.0) >= longest
+    ]
+    hand = f"; idle since before: session {', '.join(idle[:5])}" if idle else ""
+    yield Gap(
+        source=f"{dsn} information_schema.processlist",
+        hides=f"who has what session {', '.join(str(one.id) for one in blind[:5])} waits for: "
+        f'"{blind[0].doing}"',
+        reason="the server does not list metadata locks, and the holder has no transaction open",
+        hint=f"performance_schema=ON, or MariaDB's INSTALL SONAME 'metadata_lock_info'{hand}",
+        blinds=frozenset({"D002", "D003", "D004"}),
+    )
 
 
 def _listed(results: Results) -> Iterator[_Lock]:
@@ -126,6 +154,27 @@ def _wait(
             Evidence(source="performance_schema.metadata_locks", text=lock.text) for lock in (request, other)
         ),
     )
+
+
+def _whole_server(
+    session: Session, sessions: Sequence[Session], listed: Sequence[_Lock]
+) -> Iterator[LockWait]:
+    """Behind whom a session waits that may change nothing on the whole server."""
+    alive = {one.id for one in sessions} - {session.id}
+    for lock in listed:
+        if lock.session in alive and lock.scope[0] in ("BACKUP", "GLOBAL") and _KEEPS_WHOLE.search(lock.type):
+            yield LockWait(
+                waiter=session.id,
+                blocker=lock.session,
+                kind="global",
+                key="BACKUP",
+                name="lock on the whole server (FLUSH TABLES WITH READ LOCK or BACKUP STAGE)",
+                mode=lock.type,
+                evidence=(
+                    Evidence(source="information_schema.metadata_lock_info", text=lock.text),
+                    *((session.evidence,) if session.evidence else ()),
+                ),
+            )
 
 
 def _inferred(
