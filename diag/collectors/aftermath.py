@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _REST = 400  # bytes in which the rest of a torn line is looked for
 _REGISTERS = 4096
 _SAYS = 1200
+_BACKTRACED = (b"got Segmentation Fault !!!", b"*** Error in `", b"*** glibc detected ***")
 _DUMP = 64 << 10
 _WRAPPED = 3  # lines over which a mail or a terminal spreads one
 
@@ -53,11 +54,7 @@ def wanted(line: bytes) -> int:
         return _DUMP
     if b"] trap " in line or b"] general protection" in line:
         return 0 if line.rstrip().endswith((b"]", b")")) else _REST
-    if (
-        b"got Segmentation Fault !!!" in line
-        or b"*** Error in `" in line
-        or b"*** glibc detected ***" in line
-    ):
+    if any(words in line for words in _BACKTRACED):
         return _REGISTERS
     if b" at pc=0x" in line or b"terminate called after" in line:
         return _SAYS

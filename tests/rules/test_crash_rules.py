@@ -279,3 +279,23 @@ def test_the_stack_that_uwsgi_writes_of_its_worker(frame: str, module: ModuleTyp
 def test_cpythons_words_about_wrong_counts(said: str) -> None:
     found = finding(refcount_corruption, f"Fatal Python error: {said}", *["a line"] * 1000, DAMN)
     assert (found.confidence, [victim.pid for victim in found.victims]) == (Confidence.LIKELY, [20])
+
+
+GLIBC = [
+    "*** Error in `/usr/bin/python': double free or corruption (fasttop): 0x00007f9a3c0008c0 ***",
+    "======= Backtrace: =========",
+    "/lib64/libc.so.6(+0x81429)[0x7f9a52b09429]",
+    "/lib64/libc.so.6(cfree+0x4c)[0x7f9a52b0e98c]",
+]
+
+
+def test_who_called_the_allocator_is_told_of_a_heap_that_old_glibcs_found_damaged() -> None:
+    client = [*GLIBC, "/usr/lib64/mysql/libmysqlclient.so.18(my_no_flags_free+0x1d)[0x7f9a48d1e0ad]"]
+    found = finding(heap_corruption, *client)
+    assert "glibc stopped python" in found.summary
+    assert "libmysqlclient.so.18 called it last" in found.summary
+    assert finding(shared_connection, *client).confidence is Confidence.POSSIBLE
+    other = [*GLIBC, "/usr/lib64/libxml2.so.2(xmlFreeNode+0x1d)[0x7f9a48d1e0ad]"]
+    assert "libxml2.so.2 called it last" in finding(heap_corruption, *other).summary
+    assert quiet(shared_connection, *other)
+    assert "called it last" not in finding(heap_corruption, *GLIBC).summary
