@@ -13,7 +13,7 @@ from diag.model.graph import SessionId
 from diag.waits import database as link
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from diag.investigate.inquiry import Inquiry
     from diag.model.databases import Client, Database, LockWait
@@ -116,7 +116,7 @@ class Databases:
 
     def blockers(self, pids: Collection[int]) -> tuple[int, ...]:
         """Who keeps sessions of ``pids`` waiting. No thread shows that where an event loop waits for many."""
-        self.look()
+        self.pids()  # so that every client is known, also of those whom no chain leads to
         found = set()
         for database in self.found:
             for waiter in {wait.waiter for wait in database.waits}:
@@ -127,17 +127,6 @@ class Databases:
                     if (holder := self.client(database, wait.blocker)) and holder.actor.pid:
                         found.add(holder.actor.pid)
         return tuple(sorted(found.difference(pids)))
-
-    def concerning(self, pids: Collection[int]) -> tuple[Database, ...]:
-        """The answers without those queues in which every session is of another process of this host."""
-        return tuple(replace(each, waits=tuple(self._concerning(each, pids))) for each in self.found)
-
-    def _concerning(self, database: Database, pids: Collection[int]) -> Iterator[LockWait]:
-        for queue in _queues(database):
-            members = {number for wait in queue for number in (wait.waiter, wait.blocker) if number}
-            clients = [self.client(database, number) for number in members]
-            if any(client is None or client.actor.pid in pids for client in clients):
-                yield from queue
 
     def callers(self, waits: Iterable[Wait]) -> frozenset[int]:
         """Who calls the processes that have the locks: a proxy's client decides when a transaction ends."""
@@ -206,18 +195,6 @@ def _lasting(first: tuple[Database, ...], second: tuple[Database, ...]) -> tuple
         known = {_pair(database, wait) for wait in database.waits}
         found.append(replace(now, waits=tuple(wait for wait in now.waits if _pair(now, wait) in known)))
     return tuple(found)
-
-
-def _queues(database: Database) -> list[list[LockWait]]:
-    """The waits of a server, those together that share a session or a transaction."""
-    queues: list[tuple[set[object], list[LockWait]]] = []
-    for wait in database.waits:
-        ends: set[object] = {wait.waiter, wait.blocker or wait.transaction}
-        joined = [queue for queue in queues if queue[0] & ends]
-        queues = [queue for queue in queues if queue not in joined]
-        waits = [each for queue in joined for each in queue[1]]
-        queues.append((ends.union(*(queue[0] for queue in joined)), [*waits, wait]))
-    return [waits for _, waits in queues]
 
 
 def _pair(database: Database, wait: LockWait) -> tuple[object, ...]:

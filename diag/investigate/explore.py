@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from diag.investigate.inquiry import Inquiry
-    from diag.model.databases import Database
     from diag.model.facts import Gap, Stack, Thread
     from diag.model.snapshot import SeenThread
 
@@ -83,7 +82,7 @@ def explore(
             *implicated.other_waits(graph, threads),
             *(task.wait for task in seen_tasks if task.wait),
         ),
-        databases=_answers(inquiry, None if whole else pids),
+        databases=inquiry.databases.found if inquiry.databases else (),
         taken_at=inquiry.clock.wall,
         callers=tuple(sorted(inquiry.databases.called)) if inquiry.databases else (),
         lines=tuple(sorted(inquiry.databases.lines)) if inquiry.databases else (),
@@ -102,13 +101,6 @@ def _behind_tasks(graph: LockGraph, start: Sequence[int]) -> set[int]:
     """Who holds what tasks wait for: their threads wait for something else."""
     waits = [wait for wait in graph.waits if wait.waiter.task_id and wait.waiter.pid in start]
     return {hold.holder.pid for wait in waits for hold in wait.holds if not hold.passive}
-
-
-def _answers(inquiry: Inquiry, pids: set[int] | None) -> tuple[Database, ...]:
-    """What database servers said that has to do with the processes; None: with the whole host."""
-    if inquiry.databases is None:
-        return ()
-    return inquiry.databases.found if pids is None else inquiry.databases.concerning(pids)
 
 
 def _hides_holder(graph: LockGraph) -> bool:

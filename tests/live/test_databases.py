@@ -174,16 +174,22 @@ def test_a_lock_on_the_whole_server_is_a_gap_where_nothing_lists_who_has_it(shop
             admin.kill()
 
 
-def test_why_tells_of_no_lock_that_has_nothing_to_do_with_its_process(shop: MariaDB) -> None:
+@pytest.mark.parametrize("hops", [1, 2])
+def test_why_of_who_waits_behind_relays_names_the_last_of_them(shop: MariaDB, hops: int) -> None:
+    """Which of a relay's connections leads to which only the relay knows: it is named, and what it does."""
     with ExitStack() as stack:
-        for case in ("sleep", "wait"):
-            stack.enter_context(client("pymysql", case, shop.port))
-        other = stack.enter_context(client("pymysql", "reader", shop.port))
+        port, relays = shop.port, []
+        for _ in range(hops):
+            program = stack.enter_context(running(interpreter("3.11"), "tcp_relay.py", port))
+            relays.append(program.pid)
+            port = program.said["port"]
+        holder = stack.enter_context(client("pymysql", "sleep", port))
+        waiter = stack.enter_context(client("pymysql", "wait", port))
         wait_until(lambda: waiting(shop) == 1, "one waits for the row")
         time.sleep(0.5)
-        until_found("D002", "db", dsn=shop.dsn())
-        answer = diag("why", other.pid, "--dsn", shop.dsn())
-        assert (answer.code, answer.codes) == (0, []), answer
+        for pid in (waiter.pid, holder.pid, *relays):
+            answer = until_found("D002", "why", pid, dsn=shop.dsn())
+            assert answer.found("D002")["culprit"]["pid"] == relays[0]
 
 
 def test_scan_finds_a_saturated_pool_among_the_processes_of_the_host(shop: MariaDB) -> None:
