@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from diag.model.facts import Evidence, Fact
 from diag.model.finding import Confidence, Link
 from diag.model.graph import How, Wait
@@ -47,6 +49,9 @@ TASKS = frozenset({"task-lock", "task-semaphore", "task-end", "any-task-end", "t
 """Kinds that the tasks and greenlets of one process hold."""
 _SERVES = frozenset({"epoll", "poll", "select", "io_uring", "aio", "socket", "fuse-requests"})
 """Idle waits of a thread that answers whoever comes."""
+_ELSEWHERE = frozenset({"pipe", "sleep", "child", "pool-work", "work", "queue", "event"})
+_WATCHES = frozenset({"epoll", "poll", "select"})
+"""Waits for whatever comes; with the addresses that are listened on, if any."""
 _WAITS = (How.BLOCKED, How.POLLING)
 
 
@@ -79,8 +84,19 @@ class Graph:
             (seen.process.pid, seen.thread.tid): seen.wait for seen in snapshot.threads if seen.wait
         }
         self.waits.update({_key(seen.wait): seen.wait for seen in snapshot.tasks if seen.wait})
-        self.stuck = {key: wait for key, wait in self.waits.items() if _is_stuck(wait)}
+        self.stuck = {key: self._accepting(wait) for key, wait in self.waits.items() if _is_stuck(wait)}
         self.dead = self._dead()
+
+    def _accepting(self, wait: Wait) -> Wait:
+        """Set aside who has the socket that listens, but looks at other things: a master of workers."""
+        if wait.resource.mode != "connect":
+            return wait
+        pids = {hold.holder.pid for hold in wait.holds} - {wait.waiter.pid}
+        aside = {pid for pid in pids if self.threads(pid) and all(map(_looks_elsewhere, self.threads(pid)))}
+        holds = tuple(
+            replace(hold, passive=True) if hold.holder.pid in aside else hold for hold in wait.holds
+        )
+        return wait if all(hold.passive for hold in holds) else replace(wait, holds=holds)
 
     def seen(self, actor: Actor) -> SeenThread | None:
         """The thread of an actor; of a whole process its main thread."""
@@ -241,6 +257,14 @@ def _may_act(seen: SeenThread) -> bool:
     if wait.how is How.TIMED and seen.moved is False:
         return False  # a heartbeat, a timer: it sleeps while the pipe it might serve stands full
     return wait.how is not How.IDLE or wait.resource.kind in _SERVES
+
+
+def _looks_elsewhere(seen: SeenThread) -> bool:
+    """Whether a thread sleeps for something else than a connection, as it should."""
+    wait = seen.wait
+    if wait is None or wait.how not in (How.IDLE, How.TIMED, How.POLLING):
+        return False
+    return wait.resource.kind in _ELSEWHERE or (wait.resource.kind in _WATCHES and not wait.resource.address)
 
 
 def _serves_pool(seen: SeenThread) -> bool:

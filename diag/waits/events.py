@@ -31,14 +31,12 @@ def link(scene: Scene) -> Wait | None:
         watched, key = scene.asked.fds, f"{pid}/{scene.thread.tid}"
     files = [file for fd in watched if (file := scene.around.files.get((pid, fd)))]
     count = f" on {len(watched)} descriptors" if len(watched) != 1 else " on 1 descriptor"
-    words = scene.phrase(f"idle: {kind}{count}{_listens(scene, files)}")
-    return scene.wait(kind, key, words, How.IDLE, name="an event")
+    listens = _listens(scene, files)
+    words = scene.phrase(f"idle: {kind}{count}{f' (listens on {listens})' if listens else ''}")
+    return scene.wait(kind, key, words, How.IDLE, name="an event", address=listens or None)
 
 
 def _listens(scene: Scene, files: list[OpenFile]) -> str:
     sockets = [scene.around.sockets.get(file.inode) for file in files if file.kind == "socket"]
     local = sorted({socket.local for socket in sockets if socket and socket.state == "listen"})
-    if not local:
-        return ""
-    more = " …" if len(local) > _MOST else ""
-    return f" (listens on {', '.join(local[:_MOST])}{more})"
+    return f"{', '.join(local[:_MOST])}{' …' if len(local) > _MOST else ''}"

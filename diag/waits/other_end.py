@@ -54,8 +54,8 @@ def of_socket(scene: Scene, file: OpenFile, socket: Socket | None) -> OtherEnd:
     who, holders = _who(scene, ends, file)
     if socket.queued:
         who = f", which has not accepted the connection yet{who}"
-    if not holders and any(end.pid == file.pid for end in ends or ()):
-        holders = (actor(scene.process),)  # it talks to itself
+    if (socket.queued or not holders) and any(end.pid == file.pid for end in ends or ()):
+        holders = (*holders, actor(scene.process))  # it talks to itself, or could accept the connection
     sure = not _own_threads(scene, ends, file)
     if socket.family == "unix":
         path = (peer and peer.local) or socket.local

@@ -7,6 +7,7 @@ import socket
 import threading
 import urllib.request
 from contextlib import contextmanager, suppress
+from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,7 +36,7 @@ class Server:
         self.pid, self.port = pid, port
 
     def ask(self, name: str, timeout: float = 100) -> None:
-        with suppress(OSError):
+        with suppress(OSError, HTTPException):  # the server is killed while it owes an answer
             urllib.request.urlopen(f"http://127.0.0.1:{self.port}/{name}", timeout=timeout).read()
 
     def ask_in_background(self, name: str) -> None:
@@ -103,6 +104,25 @@ def test_all_workers_want_a_file_lock_whose_holder_waits_for_somebody_else(
         assert finding["resource"]["path"] == str(tmp_path / "fifo")
         by_lock = diag("locks", tmp_path / "lock").found("L005", holder)
         assert {victim["pid"] for victim in by_lock["victims"]} == set(server.threads_in("flock"))
+
+
+@on_pythons("2.7", "3.6", "3.12")
+def test_the_only_worker_asks_its_own_server(python: str, tmp_path: Path) -> None:
+    with gunicorn(python, tmp_path) as server:
+        server.ask_in_background("itself")
+        wait_until(lambda: server.threads_in("recv"), "the worker waits for its own answer")
+        # The master has the listening socket too, but accepts nothing.
+        finding = until_found("P002", server.pid).found("P002")
+        assert finding["culprit"]["pid"] in children(server.pid)
+        assert finding["culprit"]["where"]["function"] == "itself"
+
+
+@on_pythons("3.12")
+def test_another_worker_answers(python: str, tmp_path: Path) -> None:
+    with gunicorn(python, tmp_path, "--workers=2") as server:
+        server.ask("itself", timeout=30)
+        answer = diag("why", server.pid)
+        assert (answer.code, answer.codes) == (0, []), answer
 
 
 @on_pythons("2.7", "3.12")

@@ -3,6 +3,7 @@
 /file-hold PATH of a FIFO: takes the file lock, then waits for somebody to write into the FIFO; /file wants it
 /process-die: the worker is killed in the middle of the lock that the workers share; /process wants it
 /thread-again: takes the thread lock twice; /thread wants it
+/itself: asks this very server
 """
 from __future__ import print_function
 
@@ -66,7 +67,16 @@ def thread():
         return
 
 
+def itself():
+    try:
+        from urllib.request import urlopen
+    except ImportError:
+        from urllib2 import urlopen
+    urlopen("http://127.0.0.1:%s/" % os.environ["SERVER_PORT"]).read()
+
+
 def application(environ, start_response):
+    os.environ["SERVER_PORT"] = environ["SERVER_PORT"]
     name = environ["PATH_INFO"].strip("/").replace("-", "_")
     if name:
         globals()[name]()
