@@ -26,6 +26,7 @@ class State(Fact, frozen=True, kw_only=True):
 
     readable: bool = True  # False: it could not be read, or does not begin as SQLite's do
     reason: str = ""  # why, where not
+    foreign: bool = False  # it could be read, and is no database, or an encrypted one
     empty: bool = False
     wal: bool = False
     journal: int = 0  # bytes of a rollback journal that counts
@@ -43,7 +44,9 @@ def collect(host: Host, path: str) -> State:
         return State(readable=False, reason=error.strerror or str(error))
     if head and not head.startswith(_MAGIC):
         return State(
-            readable=False, reason="it does not begin as SQLite's files do: another format, or encrypted"
+            readable=False,
+            foreign=True,
+            reason="it does not begin as SQLite's files do: another format, or encrypted",
         )
     frames, copied, marks = parse_index(_begins(host, f"{path}-shm", _INDEX))
     journal = _begins(host, f"{path}-journal", len(_JOURNAL))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from diag.collectors import sqlite_state
+from diag.errors import DiagError
 from diag.investigate import locks
 from diag.model.databases import Database, Server
 from diag.model.facts import Gap
@@ -27,6 +28,12 @@ _WRITES = frozenset({"RESERVED", "PENDING", "EXCLUSIVE"})
 def look(host: Host, paths: Sequence[str], *, pause: bool) -> Snapshot:
     """Collect who has the databases at ``paths`` locked, and who waits. Raises ``DiagError`` for no file."""
     snapshot = locks.look(host, paths, pause=pause)
+    for asked in snapshot.asked:
+        if asked.form not in ("file", "missing"):
+            raise DiagError(
+                f"{asked.path} is a {asked.form}",
+                hint="name the file of a SQLite database; of a directory: diag locks PATH",
+            )
     states = [(path, sqlite_state.collect(host, path)) for path in paths]
     return replace(
         snapshot,
@@ -92,6 +99,8 @@ def _gap(path: str, state: State) -> Gap:
         source=path,
         hides="its journal mode, and whether a transaction was left behind",
         reason=state.reason,
-        hint="run diag as root, or as the user whose database it is",
+        hint="name another file, if it is not the database; the locks are shown all the same"
+        if state.foreign
+        else "run diag as root, or as the user whose database it is",
         blinds=_BLINDS,
     )

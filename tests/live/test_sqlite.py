@@ -122,6 +122,8 @@ def test_db_tells_of_a_transaction_that_a_dead_process_left(
 def test_db_of_what_is_no_database(tmp_path: Path) -> None:
     missing = diag("db", tmp_path / "none.db", form="terminal")
     assert (missing.code, "no such file" in missing.stderr) == (1, True)
+    directory = diag("db", tmp_path, form="terminal")
+    assert (directory.code, "is a directory" in directory.stderr) == (1, True)
     other = tmp_path / "other.db"
     other.write_bytes(b"something else entirely" * 100)
     answer = diag("db", other)
