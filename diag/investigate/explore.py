@@ -77,6 +77,7 @@ def explore(
         threads=threads,
         tasks=seen_tasks,
         locks=tuple(lock for lock in lock_views.locks(graph) if lock.waiters),
+        soft_locks=tuple(inquiry.soft_locks.values()),
         waits=(
             *graph.waits,
             *implicated.other_waits(graph, threads),

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from diag.investigate.databases import Databases
     from diag.investigate.suspended import All
     from diag.model.facts import Process, Stack, Thread, Where
+    from diag.model.snapshot import SoftLock
     from diag.model.source import Source
 
 
@@ -38,6 +39,7 @@ class Inquiry:
         self.clock = host.clock()
         self.gaps: list[Gap] = []
         self.processes: dict[int, Process | None] = {}
+        self.soft_locks: dict[str, SoftLock] = {}  # that a thread polls for, by path
         self.sharers: dict[str, tuple[int, ...]] = {}  # file in shared memory -> who has it mapped
         self._threads: dict[int, tuple[Thread, ...]] = {}
         self._stacks: dict[int, tuple[Stack, ...]] = {}

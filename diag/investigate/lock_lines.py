@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from diag.investigate import lock_objects, sqlite_threads, suspended
+from diag.investigate import lock_names, lock_objects, sqlite_threads, suspended
 from diag.model.facts import Evidence
 from diag.model.graph import Handler, Hold, How
 from diag.model.source import Sure
@@ -213,3 +213,5 @@ def asked_paths(inquiry: Inquiry, stack: Stack, ask: Ask) -> Iterator[tuple[str,
         return
     for path, name in lock_objects.paths(inquiry, stack.pid, ask.addresses):
         yield names_of(inquiry, stack.pid, path), f"its object's {name} in memory names {path}"
+    for path, why in lock_names.paths(inquiry, stack, ask):
+        yield names_of(inquiry, stack.pid, path), why

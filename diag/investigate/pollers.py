@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from diag.investigate import lock_lines
+from diag.investigate import lock_lines, soft_locks
 from diag.investigate.lock_files import id_of
 from diag.model.facts import Evidence
 from diag.model.graph import How, Resource, Wait
@@ -103,9 +103,15 @@ def link_elsewhere(inquiry: Inquiry, graph: LockGraph, stack: Stack) -> Wait | N
     ask = lock_sites.asking(stack, inquiry.sources(stack))
     if ask is None or ask.how != "polling":
         return None
-    for path, _ in lock_lines.asked_paths(inquiry, stack, ask):
+    paths = [path for path, _ in lock_lines.asked_paths(inquiry, stack, ask)]
+    for path in paths:
         if resource := graph.adopt(path):
             return link(inquiry, graph, stack, {path: resource})
+    for path in paths if ask.lock == "file" else ():
+        if resource := soft_locks.adopt(inquiry, graph, path):
+            if wait := link(inquiry, graph, stack, {path: resource}):
+                return wait
+            soft_locks.leave(inquiry, graph, path)
     for path in inquiry.opened(stack.pid, {id_of(lock) for lock in graph.elsewhere}):
         if resource := graph.adopt(f"/proc/{stack.pid}/root{path}"):
             return link(inquiry, graph, stack, {path: resource})

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from diag.investigate.inquiry import Inquiry
     from diag.investigate.lock_graph import LockGraph
     from diag.investigate.targets import Target
+    from diag.model.graph import Resource
 
 LIMIT = 1024
 """Bytes of a file that is a lock by existence; a larger one is something else."""
@@ -53,6 +54,25 @@ def collect(inquiry: Inquiry, graph: LockGraph) -> tuple[SoftLock, ...]:
             elif target.form == "directory" and soft.owner:
                 graph.soft[path] = ()  # somebody may poll for it
     return tuple(found)
+
+
+def adopt(inquiry: Inquiry, graph: LockGraph, path: str) -> Resource | None:
+    """Take a file into the graph that a thread polls for as a lock; None where it names no owner."""
+    if path not in inquiry.soft_locks:
+        read = _read(inquiry.host, path)
+        soft = _judge(inquiry, path, *read) if read else None
+        if soft is None or soft.owner is None:
+            return None
+        inquiry.soft_locks[path] = soft
+        if soft.alive:
+            graph.soft[path] = (_hold(inquiry, soft, soft.owner),)
+    return inquiry.soft_locks[path].resource
+
+
+def leave(inquiry: Inquiry, graph: LockGraph, path: str) -> None:
+    """Take a file out again: nobody polls for it after all."""
+    inquiry.soft_locks.pop(path, None)
+    graph.soft.pop(path, None)
 
 
 def _candidates(host: Host, targets: tuple[Target, ...]) -> Iterator[tuple[str, Target]]:
