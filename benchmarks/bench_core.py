@@ -4,7 +4,8 @@
 
 The cores are taken here: one of a deadlock of two threads, one of a service with many, both by gcore, and
 those of crashes, by the kernel (left out where it pipes cores elsewhere): in C code below Python, the same
-in a service of 500 threads, and of an extension that releases what it borrowed (needs gcc).
+in a service of 500 threads, of an extension that releases what it borrowed (needs gcc), and of uWSGI, which
+does the same (built once, where its sources can be had).
 """
 
 from __future__ import annotations
@@ -78,15 +79,15 @@ def main() -> None:
         # Compiled modules are part of every installation, whatever this shell's settings are.
         os.environ["PYTHONPYCACHEPREFIX"] = f"{directory}/cache"
         os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-        for title, core in cores(Path(directory), arguments.threads):
-            scene(title, core, arguments.rounds)
+        for title, core, program in cores(Path(directory), arguments.threads):
+            scene(title, core, program, arguments.rounds)
             core.unlink()
 
 
-def cores(directory: Path, threads: int) -> Iterator[tuple[str, Path]]:
-    """Yield what each core is of, and its path."""
-    yield "a deadlock of two threads (gcore)", gcore(directory, DEADLOCK)
-    yield f"a service of {threads} threads (gcore)", gcore(directory, SERVICE, str(threads))
+def cores(directory: Path, threads: int) -> Iterator[tuple[str, Path, str]]:
+    """Yield what each core is of, its path, and its program."""
+    yield "a deadlock of two threads (gcore)", gcore(directory, DEADLOCK), sys.executable
+    yield f"a service of {threads} threads (gcore)", gcore(directory, SERVICE, str(threads)), sys.executable
     resource.setrlimit(resource.RLIMIT_CORE, (resource.getrlimit(resource.RLIMIT_CORE)[1],) * 2)
     for title, words in (
         ("a crash in C below Python (kernel)", ["-c", CRASH]),
@@ -94,7 +95,24 @@ def cores(directory: Path, threads: int) -> Iterator[tuple[str, Path]]:
         ("an object released too often (kernel)", over_release(directory)),
     ):
         if path := crash(directory, words):
-            yield title, path
+            yield title, path, sys.executable
+    for version in ("2.7", "3.6"):
+        if death := uwsgi(version, directory / f"uwsgi-{version}"):
+            yield f"uWSGI below Python {version}, which releases too often (kernel)", *death
+
+
+def uwsgi(version: str, directory: Path) -> tuple[Path, str] | None:
+    """Let the uWSGI of the tests die; return core and program, None where it cannot be built or lives."""
+    import pytest  # noqa: PLC0415 - only where the tests' tools are installed
+
+    sys.path.insert(0, str(PROGRAMS.parents[1]))
+    from tests.support import uwsgi as server  # noqa: PLC0415
+
+    with suppress(pytest.skip.Exception, pytest.fail.Exception, AssertionError):
+        directory.mkdir()
+        death = server.die(version, directory)
+        return death.core, str(death.program)
+    return None
 
 
 def crash(directory: Path, words: Sequence[str | Path]) -> Path | None:
@@ -135,17 +153,17 @@ def gcore(directory: Path, program: str, *words: str) -> Path:
     return directory / f"taken.{process.pid}"
 
 
-def scene(title: str, core: Path, rounds: int) -> None:
+def scene(title: str, core: Path, program: str, rounds: int) -> None:
     """Time everybody on one core, in turn, and print a table."""
     beside = Path(sys.executable).parent
     commands = {
         "diag core": [sys.executable, "-m", "diag", "core", core, "--format", "json"],
-        "gdb, thread apply all bt": ["gdb", "-batch", "-ex", "thread apply all bt", sys.executable, core],
+        "gdb, thread apply all bt": ["gdb", "-batch", "-ex", "thread apply all bt", program, core],
         "pystack --native --locals": [
             beside / "pystack",
             "core",
             core,
-            sys.executable,
+            program,
             "--native",
             "--locals",
         ],

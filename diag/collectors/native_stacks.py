@@ -52,11 +52,14 @@ class Natives(NamedTuple):
     gaps: tuple[Gap, ...]
 
 
-def begin(view: CoreView, image: CoreImage) -> Callable[[], Natives]:
+def begin(
+    view: CoreView, image: CoreImage, tells: Callable[[Sequence[Frame]], bool]
+) -> Callable[[], Natives]:
     """Begin to read the frames; what is returned waits for them.
 
     The functions diag finds itself, in a tenth of the time. Of a process that died, what was inlined into the
-    interpreter's counts too: where its file tells that, other programs are asked beside everything else.
+    interpreter's counts too, unless ``tells`` says of a stack that its functions alone tell enough: where its
+    file has that, other programs are asked beside everything else.
     """
     files = _Files(image.modules)
     died = image.inlined and not signals.is_snapshot(image.signal)
@@ -65,6 +68,10 @@ def begin(view: CoreView, image: CoreImage) -> Callable[[], Natives]:
     if (many or not closely) and (own := own_stacks.collect(view, image, files.at, closely=closely)):
         kept = {tid: _kept(frames) for tid, frames in own.items()}
         return lambda: Natives(kept, None, ())
+    if closely and (own := own_stacks.collect(view, image, files.at, lines=False)):
+        kept = {tid: _kept(frames) for tid, frames in own.items()}
+        if tells(_of_death(image, kept)):
+            return lambda: Natives(kept, None, ())
     from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - loads only when used
 
     pool = ThreadPoolExecutor(max_workers=3)
@@ -75,6 +82,12 @@ def begin(view: CoreView, image: CoreImage) -> Callable[[], Natives]:
             return asked.result()
 
     return wait
+
+
+def _of_death(image: CoreImage, stacks: dict[int, tuple[Frame, ...]]) -> tuple[Frame, ...]:
+    """The stack of the thread that died: one with the frame of a handler, or the first."""
+    handled = (one for one in stacks.values() if any(frame.function in SIGNAL_FRAMES for frame in one))
+    return next(handled, stacks.get(image.threads[0].tid, ())) if image.threads else ()
 
 
 def _ask(view: CoreView, image: CoreImage, files: _Files, pool: Executor) -> Natives:

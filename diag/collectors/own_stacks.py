@@ -31,19 +31,24 @@ _OTHERS = re.compile(r"ld-|libffi\b|libc[.-]|libm[.-]|libpthread|libpython\d|(?:
 
 
 def collect(
-    view: CoreView, image: CoreImage, at: Callable[[int], str | None], *, closely: bool = False
+    view: CoreView,
+    image: CoreImage,
+    at: Callable[[int], str | None],
+    *,
+    closely: bool = False,
+    lines: bool = True,
 ) -> Stacks | None:
     """Return the frames of all threads; None where the tables lead to no end for one of them.
 
     ``at`` tells the file that is mapped at an address; ``closely``: also what was inlined into the innermost
-    frames of the first thread, the one that died.
+    frames of the first thread, the one that died; ``lines``: the lines of programs and libraries.
     """
     unwound = view.unwound()
     if not unwound or len(unwound) < len(image.threads) or not all(one.whole for one in unwound):
         return None
     close = frozenset(list(_places(unwound[0]))[:MOST_CLOSE]) if closely else frozenset()
     places = dict.fromkeys(place for one in unwound for place in _places(one))
-    frames = _described(view, image, places, at, close)
+    frames = _described(view, image, places, at, close, MOST_LINES if lines else 0)
     return {one.tid: tuple(frame for place in _places(one) for frame in frames[place]) for one in unwound}
 
 
@@ -63,6 +68,7 @@ def _described(
     places: Iterable[Place],
     at: Callable[[int], str | None],
     close: frozenset[Place],
+    left: int,
 ) -> dict[Place, tuple[Frame, ...]]:
     """Describe each place by one frame, or by more: those of functions that were inlined into it."""
     modules = {one.path: one for one in image.modules}
@@ -76,7 +82,6 @@ def _described(
         frames[place] = (_frame("?", path, place[0]),)
         if path in modules:
             by_file.setdefault(path, []).append(place)
-    left = MOST_LINES
     for path, those in by_file.items():
         found = _Functions.of(view, modules[path])
         names = found.names([place[1] for place in those]) if found else {}

@@ -36,7 +36,9 @@ def look(
     from diag.collectors import native_stacks  # noqa: PLC0415 - loads while the child does
 
     say(f"looking at {len(image.threads)} threads", 0.6)
-    natives = native_stacks.begin(view, image)
+    from diag.rules import core_code  # noqa: PLC0415 - loads while the child does
+
+    natives = native_stacks.begin(view, image, core_code.works_on_objects)
     from diag.investigate import core_threads  # noqa: PLC0415 - loads while a child works
 
     def unwound() -> native_stacks.Natives:

@@ -52,7 +52,7 @@ def traced(view: CoreView, objects: PyObjects, damage: Damage, tid: int, *, deep
     """Add what was freed too early, and who calls which library; ``tid``: the thread that died.
 
     What variables lead to is looked at first: it takes the least time, and tells most. ``deeply``: also at
-    all free blocks.
+    more of it, and at all free blocks.
     """
     from diag.collectors.pyobjects import called, free_lists, reached  # noqa: PLC0415 - load only when used
 
@@ -60,7 +60,8 @@ def traced(view: CoreView, objects: PyObjects, damage: Damage, tid: int, *, deep
     idents = {one.tls: one.tid for one in view.image().threads if one.tls}
     sites = sorted(called.sites(objects, idents), key=lambda site: site.tid != tid)
     variables = list(_variables(origins, sites))
-    freed = tuple(reached.freed(objects, [(one.words, one.address) for one in variables]))
+    most = reached.MOST if deeply else reached.FEW
+    freed = tuple(reached.freed(objects, [(one.words, one.address) for one in variables], most))
     callers = tuple(_callers(origins, sites, {one.where.partition(",")[0] for one in freed}, variables))
     if deeply and not freed:
         freed = tuple(_of_block(one) for one in view.free_blocks().found)[: free_lists.MOST]

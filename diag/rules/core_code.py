@@ -38,11 +38,14 @@ ALLOCATOR = re.compile(
 )
 """Functions of glibc's and musl's allocators."""
 DYING = re.compile(
-    r"_*(?:GI_)?(?:pthread_kill\w*|raise|abort|libc_message\w*|assert_fail\w*|fortify_fail|stack_chk_fail\w*|kill"
+    r"_*(?:GI_+)?(?:pthread_kill\w*|raise|abort|libc_message\w*|assert_fail\w*|fortify_fail|stack_chk_fail\w*|kill"
     r"|malloc_printerr|pthread_kill_implementation|pthread_kill_internal|libc_fatal|chk_fail)(?:@.*)?"
+    r"|__cxa_(?:re)?throw|_ZSt9terminatev|_ZN10__cxxabiv1\w+|_ZN9__gnu_cxx27__verbose_terminate_handlerEv"
+    r"|(?:std|__cxxabiv1|__gnu_cxx)::_*(?:verbose_)?terminate(?:_handler)?\(.*"
     r"|fatal_error\w*|_?Py_FatalError\w*|_Py_Fatal\w*|faulthandler_\w+"
 )
 """Functions by which a program ends itself."""
+_UNCAUGHT = re.compile(r"_ZSt9terminatev|std::terminate\(\)")
 
 
 def base_name(path: str | None) -> str:
@@ -97,10 +100,21 @@ def at_fault(frames: Sequence[Frame]) -> tuple[Frame, ...]:
     for number, frame in enumerate(frames):
         if frame.function in SIGNALLED:
             start = number + 1
-    left = list(frames[start:])
-    while left and left[0].native and DYING.fullmatch(left[0].function.partition("@")[0]):
+    # What C++ does between throwing and abort() has no names in a stripped libstdc++.
+    thrown = (
+        n for n, frame in enumerate(frames[start : start + 12], start) if _UNCAUGHT.fullmatch(frame.function)
+    )
+    left = list(frames[next(thrown, start) :])
+    while left and left[0].native and DYING.fullmatch(_plain(left[0].function.partition("@")[0])):
         left.pop(0)
     return tuple(left)
+
+
+def is_uncaught(snapshot: Snapshot) -> bool:
+    """Whether C++ ended the process, for nobody caught an exception."""
+    seen = dying(snapshot)
+    frames = seen.stack.frames[:12] if seen and seen.stack else ()
+    return any(frame.native and _UNCAUGHT.fullmatch(frame.function) for frame in frames)
 
 
 def frames_at_fault(snapshot: Snapshot) -> tuple[Frame, ...]:
@@ -126,6 +140,11 @@ def in_object_work(frames: Sequence[Frame]) -> bool:
         inner.pop(0)
     places = list(dict.fromkeys(frame.address for frame in inner))[:3]
     return any(OBJECT_WORK.fullmatch(_plain(frame.function)) for frame in inner if frame.address in places)
+
+
+def works_on_objects(frames: Sequence[Frame]) -> bool:
+    """Whether a whole stack tells by its functions alone that the interpreter died at work on an object."""
+    return in_object_work(at_fault(frames))
 
 
 def is_interpreters_work(frames: Sequence[Frame]) -> bool:

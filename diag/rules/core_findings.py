@@ -318,6 +318,8 @@ def _unknown(snapshot: Snapshot, core: CoreImage, fault: CoreFault) -> Told:
     del core
     accessed = f" ({fault.instruction}; {'; '.join(fault.words)})" if fault.words else ""
     said = f": {fault.said[0][1]!r}" if fault.said else ""
+    if code.is_uncaught(snapshot):
+        said = f", where a C++ exception was thrown that nobody caught{said}"
     return Told(
         summary=f"died in {causes.where(snapshot)}{accessed}{said}{_without_lock(fault)}",
         confidence=Confidence.CERTAIN,

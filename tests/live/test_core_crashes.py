@@ -246,6 +246,32 @@ def test_the_libraries_of_a_core_are_known(directory: Path) -> None:
     assert len(libc["build_id"]) == 40
 
 
+@pytest.mark.parametrize(
+    ("compiler", "body", "says"),
+    [
+        ("gcc", "char small[8]; strcpy(small, text); return small[0];", "stack smashing"),
+        ("gcc", "assert(!text[0]); return 0;", "Assertion"),
+        ("g++", "throw 7; return text[0];", "C++ exception"),
+    ],
+)
+def test_who_gave_up_is_named_and_not_how(compiler: str, body: str, says: str, directory: Path) -> None:
+    """Neither the C library's nor C++'s own functions that end a process are where it died."""
+    source = directory / f"gives_up.{'cc' if compiler == 'g++' else 'c'}"
+    source.write_text(
+        "#include <assert.h>\n#include <string.h>\n"
+        f"__attribute__((noinline)) int give_up(const char *text) {{ {body} }}\n"
+        'int main(void) { return give_up("a text that is much longer than that"); }\n'
+    )
+    flags = ["-g", "-O1", "-w", "-U_FORTIFY_SOURCE", "-fstack-protector-all"]
+    subprocess.run([need_tool(compiler), *flags, str(source), "-o", str(directory / "gives_up")], check=True)
+    answer = diag("core", die([str(directory / "gives_up")], directory))
+    assert answer.codes == ["C012"], answer
+    found = answer.found("C012")
+    assert re.search(r"died in (?:give_up|_Z7give_up)", found["summary"]), found
+    assert says in found["summary"]
+    assert found["culprit"]["library"] == "gives_up"
+
+
 def test_an_abort_of_the_program_is_not_explained_away(directory: Path) -> None:
     answer = diag("core", die([interpreter("3.12"), "-c", "import os; os.abort()"], directory))
     assert answer.codes == ["C012"], answer
