@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from diag.collectors import process as processes
 from diag.investigate import lock_calls, soft_locks
+from diag.investigate.lasting import Lasting
 from diag.model.facts import Gap
 from diag.waits import lock_sites
 
@@ -63,7 +64,8 @@ def gaps(inquiry: Inquiry, graph: LockGraph, restless: Restless, blinds: frozens
         for pid in named
         if pid not in near and not _is_copy(inquiry, pid) and not _is_unread_python(inquiry, pid)
     ]
-    if awake := restless(inquiry, maybe):
+    lasting = Lasting(inquiry, graph)
+    if awake := tuple(pid for pid in restless(inquiry, maybe) if lasting.is_kept(named[pid])):
         yield _gap(inquiry, awake, named[awake[0]], blinds)
 
 
@@ -74,13 +76,16 @@ def of(
     # Known waiters, and those who have the file open: unread_pollers tells of them.
     near = {wait.waiter.pid for wait in graph.waits} | {item.pid for item in graph.descriptors}
     maybe = [pid for pid in pids if pid not in near and next(_texts(inquiry, pid), None)]
+    lasting = Lasting(inquiry, graph)
     for pid in restless(inquiry, maybe):
         own = {lock.pid for lock in graph.elsewhere if lock.depth == 0}
         if pid in own or own & set(processes.family(inquiry.host, pid)):
             continue
         for one in _paths(inquiry, pid):
             lock = graph.adopt(one.path)
-            if one.may_try(inquiry, {one.path: {lock.lock} if lock and lock.lock else set()}):
+            if not one.may_try(inquiry, {one.path: {lock.lock} if lock and lock.lock else set()}):
+                continue
+            if lasting.is_kept(one.path, {(lock.device or 0, lock.inode or 0)} if lock else ()):
                 yield _gap(inquiry, (pid,), _shown(inquiry, pid, one.path), blinds)
                 break
 

@@ -113,7 +113,7 @@ class _Judged:
     ) -> None:
         self.wait = wait
         standing = graph.blocking(wait)
-        lasting = tuple(lock for lock in standing if not lock.listed or _in_all(_line(lock), looks))
+        lasting = tuple(lock for lock in standing if not lock.listed or _in_all(line(lock), looks))
         self.kept = (_kept(graph, wait, lasting) if lasting else ()) or wait.holds
         self.lasts = (bool(lasting) if standing else _is_free(graph, wait, looks)) and not turns
         self._graph = graph
@@ -204,7 +204,7 @@ def _look(table: Sequence[FileLock]) -> Look:
         if wanted.pid > 0 and root.pid > 0:
             behind.setdefault(wanted.pid, set()).add(root.pid)
     ringed = frozenset(pid for pid in behind if pid in _reached(behind, pid))
-    return Look(frozenset(map(_line, table)), ringed)
+    return Look(frozenset(map(line, table)), ringed)
 
 
 def _standing(graph: LockGraph, looks: Sequence[Look]) -> frozenset[Line]:
@@ -237,13 +237,14 @@ def _reached(behind: Mapping[int, set[int]], start: int) -> set[int]:
     return found
 
 
-def _line(lock: FileLock) -> Line:
+def line(lock: FileLock) -> Line:
+    """What of a lock or request stays the same from read to read."""
     waits = lock.depth > 0
     return (waits, lock.kind, lock.mode, lock.pid, lock.device, lock.inode, lock.first, lock.last)
 
 
-def _in_all(line: Line, looks: Sequence[Look]) -> bool:
-    return all(line in look.lines for look in looks)
+def _in_all(wanted: Line, looks: Sequence[Look]) -> bool:
+    return all(wanted in look.lines for look in looks)
 
 
 def _kept(graph: LockGraph, wait: Wait, lasting: Sequence[FileLock]) -> tuple[Hold, ...]:

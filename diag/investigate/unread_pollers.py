@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from diag.investigate import lock_calls
+from diag.investigate.lasting import Lasting
 from diag.investigate.lock_files import id_of, ids_of
 from diag.model.facts import Gap
 
@@ -36,7 +37,12 @@ def gaps(
     openers = sorted({item.pid for item in graph.descriptors} - waiting)
     opened = {pid: item for pid in openers if (item := _opened(inquiry, graph, pid))}
     first = [pid for pid in opened if not opened.keys() & set(_ancestors(inquiry, pid))]
-    found = restless(inquiry, [pid for pid in first if _is_unread(inquiry, pid)])
+    lasting = Lasting(inquiry, graph)
+    found = [
+        pid
+        for pid in restless(inquiry, [pid for pid in first if _is_unread(inquiry, pid)])
+        if lasting.is_kept(opened[pid].path, ids_of(opened[pid]))
+    ]
     if not found:
         return
     pid, item = found[0], opened[found[0]]

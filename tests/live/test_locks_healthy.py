@@ -138,3 +138,14 @@ def test_a_log_that_somebody_follows(tmp_path: Path) -> None:
     with started(["tail", "-f", "---disable-inotify", "-s", "0.3", str(path)]) as (reader, _):
         wait_for_poller(reader.pid, path)
         assert_quiet(diag_locks(path))
+
+
+def test_shells_that_take_turns(tmp_path: Path) -> None:
+    """Each names the lock and wakes up again and again; but it goes from one to the other."""
+    flock = need_tool("flock", "util-linux")
+    path = tmp_path / "app.lock"
+    loop = f"while true; do {flock} {path} sleep 0.2; sleep 0.2; done"
+    with started(["sh", "-c", loop]) as (one, _), started(["sh", "-c", loop]):
+        wait_until(lambda: path.exists() and lock_lines(path), "one of them has it")
+        assert_quiet(diag_locks(path))
+        assert_quiet(diag("why", one.pid))

@@ -15,6 +15,7 @@ from tests.support.processes import (
     running,
     started,
     wait_for_call,
+    wait_for_poller,
     wait_until,
 )
 
@@ -77,7 +78,17 @@ while subprocess.call(["flock", "-n", path, "true"]) != 0:
 """
 
 
-@pytest.mark.parametrize("case", ["programs in a loop", "shell", "shell script"])
+PERL_IN_A_LOOP = """
+use Fcntl ":flock";
+open(OWN, ">>", "$ARGV[0].own"); flock(OWN, LOCK_EX);
+open(FILE, ">>", $ARGV[0]);
+until (flock(FILE, LOCK_EX | LOCK_NB)) { select(undef, undef, undef, 0.2) }
+"""
+
+
+@pytest.mark.parametrize(
+    "case", ["programs in a loop", "shell", "shell script", "shell descriptor", "Perl with a lock of its own"]
+)
 @pytest.mark.parametrize("command", ["locks", "why"])
 def test_what_may_poll_unseen_is_no_all_clear(case: str, command: str, python: str, tmp_path: Path) -> None:
     path = tmp_path / "app.lock"
@@ -88,9 +99,11 @@ def test_what_may_poll_unseen_is_no_all_clear(case: str, command: str, python: s
         "programs in a loop": [python, "-c", PROGRAMS_IN_A_LOOP, str(path)],
         "shell": ["sh", "-c", loop.format(path)],
         "shell script": ["bash", str(script)],
+        "shell descriptor": ["bash", "-c", f"exec 9>{path}; until flock -n 9; do sleep 0.5; done; true"],
+        "Perl with a lock of its own": ["perl", "-e", PERL_IN_A_LOOP, str(path)],
     }[case]
     with running(python, LOCKS, "hold", path), started(argv) as (process, _):
-        wait_until(lambda: children(process.pid), "a try")
+        wait_for_poller(process.pid, path)
         answer = diag(command, path if command == "locks" else process.pid)
         assert (answer.code, answer.codes, answer.json["verdict"]) == (4, [], "blind"), answer
         assert any(f"pid {process.pid}" in gap["hides"] for gap in answer.json["gaps"]), answer
