@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.live
 
-PINS = {"pymysql": "PyMySQL==1.1.1", "MySQLdb": "mysqlclient==2.2.4"}
+PINS = {
+    "pymysql": "PyMySQL==1.1.1",
+    "MySQLdb": "mysqlclient==2.2.4",
+    "connector": "mysql-connector-python==8.4.0",
+}
 CASES = "mysql_cases.py"
 
 
@@ -239,6 +243,7 @@ def test_d002_through_a_proxy_whose_client_sleeps_is_no_saturated_pool(shop: Mar
     [
         ("pymysql", "sleep", True, "sleep"),
         ("MySQLdb", "sleep", False, "sleep"),
+        ("connector", "sleep", False, "sleep"),
         ("pymysql", "call", False, "recv"),
     ],
 )

@@ -69,17 +69,17 @@ def gunicorn(python: str, tmp_path: Path, *options: str) -> Iterator[Server]:
         yield Server(process.pid, port)
 
 
-def until_found(code: str, pid: int, victims: int = 0) -> Answer:
+def until_found(code: str, *asked: object, victims: int = 0) -> Answer:
     """Look until the finding shows: one look at processes of a loaded machine may be torn."""
     answers: list[Answer] = []
 
     def look() -> bool:
-        answers.append(diag("why", pid))
+        answers.append(diag(*asked))
         found = [one for one in answers[-1].json["findings"] if one["code"] == code]
         return bool(found) and len(found[0]["victims"]) >= victims
 
     try:
-        wait_until(look, f"{code} of pid {pid}", timeout=40)
+        wait_until(look, f"{code} by {asked}", timeout=40)
     except AssertionError as late:
         raise AssertionError(f"{late}\n{answers[-1]}") from late
     return answers[-1]
@@ -97,12 +97,12 @@ def test_all_workers_want_a_file_lock_whose_holder_waits_for_somebody_else(
             server.ask_in_background("file")
         wait_until(lambda: len(server.threads_in("flock")) == 2, "the other workers want the lock")
         # The lock is only the middle: at the end of the chain nobody has the FIFO open.
-        answer = until_found("P003", server.pid, victims=2)
+        answer = until_found("P003", "why", server.pid, victims=2)
         finding = answer.found("P003", holder)
         assert finding["culprit"]["where"]["function"] == "file_hold"
         assert {victim["pid"] for victim in finding["victims"]} == set(children(server.pid)) - {holder}
         assert finding["resource"]["path"] == str(tmp_path / "fifo")
-        by_lock = diag("locks", tmp_path / "lock").found("L005", holder)
+        by_lock = until_found("L005", "locks", tmp_path / "lock", victims=2).found("L005", holder)
         assert {victim["pid"] for victim in by_lock["victims"]} == set(server.threads_in("flock"))
 
 
@@ -112,7 +112,7 @@ def test_the_only_worker_asks_its_own_server(python: str, tmp_path: Path) -> Non
         server.ask_in_background("itself")
         wait_until(lambda: server.threads_in("recv"), "the worker waits for its own answer")
         # The master has the listening socket too, but accepts nothing.
-        finding = until_found("P002", server.pid).found("P002")
+        finding = until_found("P002", "why", server.pid).found("P002")
         assert finding["culprit"]["pid"] in children(server.pid)
         assert finding["culprit"]["where"]["function"] == "itself"
 
@@ -137,7 +137,7 @@ def test_a_worker_was_killed_with_the_lock_that_all_share(python: str, tmp_path:
             return len([pid for pid in children(server.pid) if pid in threads_in(pid, "futex")]) == 3
 
         wait_until(all_wait, "all workers want the lock")
-        answer = until_found("T004", server.pid, victims=2)
+        answer = until_found("T004", "why", server.pid, victims=2)
         finding = answer.found("T004")
         assert answer.codes == ["T004"], answer
         pids = {finding["culprit"]["pid"], *(victim["pid"] for victim in finding["victims"])}
@@ -150,10 +150,10 @@ def test_all_threads_of_a_worker_want_a_lock_that_one_has_taken_twice(python: st
     options = ("--worker-class=gthread", "--workers=1", "--threads=3")
     with gunicorn(python, tmp_path, *options) as server:
         server.ask_in_background("thread-again")
-        until_found("T002", server.pid)  # an idle worker's thread sleeps in a futex just as well
+        until_found("T002", "why", server.pid)  # an idle worker's thread sleeps in a futex just as well
         for _ in range(2):
             server.ask_in_background("thread")
-        answer = until_found("T002", server.pid, victims=2)
+        answer = until_found("T002", "why", server.pid, victims=2)
         assert answer.codes == ["T002"], answer
         [worker] = children(server.pid)
         finding = answer.found("T002", worker)
@@ -205,6 +205,6 @@ def test_prefork_workers_of_celery(tmp_path: Path, tasks: str) -> None:
             return
         [holder] = wait_until(lambda: inside("openat"), "a task opens the FIFO", timeout=60)
         waiting = wait_until(lambda: inside("flock"), "a task wants the lock", timeout=60)
-        finding = until_found("P003", process.pid, victims=1).found("P003", holder)
+        finding = until_found("P003", "why", process.pid, victims=1).found("P003", holder)
         assert set(waiting) <= {victim["pid"] for victim in finding["victims"]}
         assert finding["culprit"]["where"]["function"] == "file_hold"
