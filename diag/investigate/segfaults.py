@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -121,6 +122,8 @@ def look(
     told, moved = align(book.events, host.info.zone)
     gaps.extend(_other_clock(file, seconds) for file, seconds in moved.items())
     events, groups = _asked(told, group(told, host.info.zone, book.left_out), wanted)
+    if groups:
+        gaps.extend(_left_out(told))
     if len(groups) > MOST:
         gaps.append(_too_many_kinds(groups[MOST:]))
         groups = groups[:MOST]
@@ -201,6 +204,24 @@ def _hint(host: Host, name: str, error: OSError) -> str:
     if isinstance(error, TimeoutError):
         return "what came in time was searched; narrow it with --since, or name fewer files"
     return "copy the log elsewhere and name the copy"
+
+
+def _left_out(events: tuple[CrashEvent, ...]) -> list[Gap]:
+    """Tell of faults that the kernel had no line for: of many at once it prints ten in five seconds."""
+    counts = Counter[str]()
+    for event in events:
+        if event.form == "callbacks-suppressed" and "__ratelimit:" not in event.text:  # of any message
+            counts[event.at.file] += int(event.detail("suppressed") or 0)
+    return [
+        Gap(
+            source=file,
+            hides=f"{count} more faults, of these programs or others: the counts are the least",
+            reason="the kernel left out their lines, for there were many at once (callbacks suppressed)",
+            hint="what services and audit tell is not left out: name their logs too",
+        )
+        for file, count in counts.items()
+        if count
+    ]
 
 
 def _other_clock(file: str, seconds: int) -> Gap:

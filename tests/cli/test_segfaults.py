@@ -70,6 +70,22 @@ def test_one_log_of_several_that_cannot_be_read_is_a_gap(log: Path, tmp_path: Pa
     assert (blind.code, blind.json["verdict"]) == (4, "blind")
 
 
+def test_what_the_kernel_left_out_and_whose_clock_differs_is_said(log: Path, tmp_path: Path) -> None:
+    with log.open("a") as file:
+        file.write("Nov 11 07:00:09 web-01 kernel: [1009.0] show_signal_msg: 17 callbacks suppressed\n")
+    (gap,) = diag("segfaults", log).json["gaps"]
+    assert (gap["source"], "17 more faults" in gap["hides"]) == (str(log), True)
+    times = [START + at for at in (0, 700, 5000, 5333, 15000)]
+    kernel, service = tmp_path / "kern.log", tmp_path / "worker.log"
+    kernel.write_text("\n".join(segfault(at, tid=int(at) % 9999) for at in times) + "\n")
+    service.write_text("\n".join(celery(at - 3600) for at in times) + "\n")
+    answer = diag("segfaults", kernel, service)
+    (group,) = answer.json["segfaults"]["groups"]
+    assert (group["count"], len(group["reports"])) == (5, 5)
+    (gap,) = answer.json["gaps"]
+    assert (gap["source"], "1 h 00 min behind" in gap["reason"]) == (str(service), True)
+
+
 @pytest.mark.parametrize("kind", ["missing", "fifo", "device"])
 def test_the_only_log_that_cannot_be_read_is_an_error_with_a_hint(tmp_path: Path, kind: str) -> None:
     path = Path("/dev/null") if kind == "device" else tmp_path / kind
