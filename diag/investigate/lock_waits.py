@@ -29,7 +29,12 @@ def find(
     inquiry: Inquiry, threads: Sequence[Thread], asked: Mapping[ThreadId, Asked]
 ) -> dict[ThreadId, Wait]:
     """Link the threads that wait for a file lock, blocked or polling, with those who hold it."""
-    blocked = [thread for thread in threads if thread.syscall and blocked_in(thread.syscall)]
+    # Of a process that may not be looked into, the table of locks still says that it waits for one.
+    blocked = [
+        thread
+        for thread in threads
+        if (blocked_in(thread.syscall) if thread.syscall else thread.state == "S")
+    ]
     sleeping = [thread for thread in threads if _may_poll(thread, asked.get((thread.pid, thread.tid)))]
     stacks = [stack for thread in sleeping if (stack := inquiry.stack(thread.pid, thread.tid))]
     if not blocked and not stacks:

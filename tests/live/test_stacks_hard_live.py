@@ -193,6 +193,18 @@ def test_target_in_another_pid_namespace(python: str, options: tuple[str, ...]) 
             }
 
 
+def test_who_may_not_look_into_a_process_still_sees_its_file_lock_in_the_table(
+    python: str, tmp_path: Path
+) -> None:
+    with running(python, "locks.py", "self-nested", tmp_path / "app.lock") as program:
+        wait_for_call(program.pid, "flock")
+        answer = diag_as_nobody("stacks", program.pid)
+        [thread] = answer.json["stacks"]
+        assert thread["waits_for"]["resource"]["kind"] == "file-lock", answer
+        assert "held by its own process" in thread["waits_for"]["words"]
+        assert answer.code == 4  # its line of code stays hidden
+
+
 def test_diag_in_the_targets_own_pid_namespace(python: str) -> None:
     with running([*in_new_pid_namespace(), python], "idle.py", "workers") as program:
         (inner,) = wait_until(lambda: children(program.pid), "the process inside")
