@@ -35,7 +35,7 @@ class Death:
         snapshot = replace(snapshot, fault=fault, damage=self._damage)
         told = core_causes.cause(snapshot)
         if objects and self._damage and told in core_causes.OF_DAMAGE:
-            deeply = told != "C002" or not core_causes.proven(snapshot, fault)
+            deeply = core_causes.is_open(snapshot, fault)
             damage = core_damage.traced(self._view, objects, self._damage, fault.tid, deeply=deeply)
             snapshot = replace(snapshot, damage=damage)
         return replace(snapshot, suspects=core_suspects.rank(snapshot))

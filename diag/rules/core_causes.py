@@ -13,7 +13,7 @@ from diag.rules import core_code as code
 from diag.rules import crash_causes, database_clients
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from diag.model.core import CoreFault, CoreImage, Suspect
     from diag.model.damage import Freed
@@ -120,9 +120,13 @@ def _references(snapshot: Snapshot, fault: CoreFault) -> bool:
 def _of_damage(snapshot: Snapshot, fault: CoreFault) -> bool:
     """Whether the interpreter died by itself where objects are damaged: abort() is called."""
     frames = [frame for frame in code.frames_at_fault(snapshot) if frame.address != fault.pc or fault.code]
-    if not freed(snapshot) or not frames or fault.signal == _SIGABRT:
-        return False
-    return code.is_interpreters_work(frames) or bool(_COUNTING.fullmatch(frames[0].function))
+    return bool(freed(snapshot)) and fault.signal != _SIGABRT and _minds_objects(frames)
+
+
+def _minds_objects(frames: Sequence[Frame]) -> bool:
+    """Whether the interpreter's own code died, or what counts references inside of an extension."""
+    counts = bool(frames) and bool(_COUNTING.fullmatch(frames[0].function))
+    return counts or code.is_interpreters_work(frames)
 
 
 def freed(snapshot: Snapshot) -> tuple[Freed, ...]:
@@ -132,6 +136,13 @@ def freed(snapshot: Snapshot) -> tuple[Freed, ...]:
 
 OF_DAMAGE = frozenset({"C002", "C003", "C005", "C006", "C012"})
 """Causes that objects freed too early may lie behind, or be."""
+
+
+def is_open(snapshot: Snapshot, fault: CoreFault) -> bool:
+    """Whether all that memory tells of damaged objects may decide: the interpreter died of what is open."""
+    if fault.signal == _SIGABRT or proven(snapshot, fault):
+        return False
+    return _minds_objects(code.frames_at_fault(snapshot)) or _jump(snapshot, fault)
 
 
 def proven(snapshot: Snapshot, fault: CoreFault) -> bool:
