@@ -43,12 +43,20 @@ class Suspended(NamedTuple):
     stack: Stack
 
 
+class Searched(NamedTuple):
+    """Addresses that took a search of all memory: it is made once a process."""
+
+    coroutines: tuple[int, ...]
+    greenlets: tuple[int, ...]
+
+
 class All(NamedTuple):
     """Everything a process has put aside."""
 
     found: tuple[Suspended, ...] = ()
     calls: tuple[Where, ...] = ()  # functions that a loop will call later
     read: bool = True  # False: its memory can not be read
+    searched: Searched | None = None  # where the greenlets are, and the coroutines of loops that list none
     whole: bool = True  # False: its loop ran meanwhile, at each try: what was read may be torn
 
 
@@ -69,7 +77,8 @@ def again(inquiry: Inquiry, pid: int) -> All:
     """Read it once more; the first sample is kept."""
     if objects := inquiry.objects(pid):
         objects.forget()
-    return _read(inquiry, pid)
+    known = inquiry.suspended.get(pid)
+    return _read(inquiry, pid, known.searched if known else None)
 
 
 def stack_of(inquiry: Inquiry, actor: Actor) -> Stack | None:
@@ -93,7 +102,7 @@ def _home(file: str) -> str | None:
     return "" if is_stdlib(file) else package(file)
 
 
-def _read(inquiry: Inquiry, pid: int) -> All:
+def _read(inquiry: Inquiry, pid: int, searched: Searched | None = None) -> All:
     """Read until the loop has slept all the while, or several times: it takes some milliseconds each."""
     objects = inquiry.objects(pid)
     if objects is None:
@@ -105,7 +114,7 @@ def _read(inquiry: Inquiry, pid: int) -> All:
             inquiry.host.sleep(_PAUSE)
         tid = _runner(inquiry, pid)
         ran = _ran(inquiry, pid, tid)
-        found = _read_once(objects, pid, tid)
+        found = _read_once(objects, pid, tid, found.searched or searched)
         if tid is not None and ran == _ran(inquiry, pid, tid):
             return found
     return found._replace(whole=False)
@@ -119,8 +128,12 @@ def _ran(inquiry: Inquiry, pid: int, tid: int | None) -> bytes:
         return b""
 
 
-def _read_once(objects: PyObjects, pid: int, tid: int | None) -> All:
+def _read_once(objects: PyObjects, pid: int, tid: int | None, searched: Searched | None) -> All:
     tasks = asyncio_tasks.tasks(objects)
+    searched = searched or Searched(
+        () if tasks else coroutines.search(objects),
+        tuple(one.address for one in greenlets.greenlets(objects)),
+    )
     seen = [loops.describe(objects, one) for one in sorted({task.loop for task in tasks if task.loop})]
 
     def made(kind: str, name: str | None, address: int, found: Sequence[TaskFrame]) -> Suspended:
@@ -134,12 +147,14 @@ def _read_once(objects: PyObjects, pid: int, tid: int | None) -> All:
         return Suspended(kind, f"{name} ({does})" if name else does, address, stack)
 
     found = [made("task", task.name, task.address, task.frames) for task in tasks if not task.running]
-    if not tasks:
-        found += [made("task", None, address, chain) for address, chain in coroutines.roots(objects).items()]
-    found += [made("greenlet", None, one.address, one.frames) for one in greenlets.greenlets(objects)]
+    chains = coroutines.roots(objects, searched.coroutines)
+    found += [made("task", None, address, chain) for address, chain in chains.items()]
+    green = (greenlets.greenlet(objects, address) for address in searched.greenlets)
+    found += [made("greenlet", None, one.address, one.frames) for one in green if one]
     return All(
         found=tuple(one for one in found if one.stack.frames),
         calls=tuple(place for loop in seen for place in loop.calls),
+        searched=searched,
     )
 
 

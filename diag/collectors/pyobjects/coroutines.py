@@ -10,16 +10,22 @@ from typing import TYPE_CHECKING
 from diag.collectors.pyobjects import frames, instances
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from diag.collectors.pyobjects import PyObjects
     from diag.model.pyobjects import TaskFrame
 
 MOST = 2000
 
 
-def roots(objects: PyObjects) -> dict[int, tuple[TaskFrame, ...]]:
-    """Return the suspended coroutines that no other one awaits, by address, each with its frames."""
+def search(objects: PyObjects) -> tuple[int, ...]:
+    """Find the coroutines of a process: a second a gigabyte of its memory."""
     kind = objects.module_global("types", "CoroutineType")
-    found = instances.of(objects, kind, MOST) if kind else ()
+    return instances.of(objects, kind, MOST) if kind else ()
+
+
+def roots(objects: PyObjects, found: Iterable[int]) -> dict[int, tuple[TaskFrame, ...]]:
+    """Return those coroutines that are suspended and that no other one awaits, each with its frames."""
     chains = {address: frames.chain(objects, address)[0] for address in found}
-    awaited = {frames.delegate(objects, address) for address in found}
+    awaited = {frames.delegate(objects, address) for address in chains}
     return {address: chain for address, chain in chains.items() if chain and address not in awaited}
