@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from msgspec.structs import replace
 
 from diag.collectors.pyobjects import asyncio_tasks, callbacks, futures, loops
-from diag.investigate import greenlets, task_members
+from diag.investigate import greenlets, task_members, trio_tasks
 from diag.investigate.future_waits import Futures
 from diag.investigate.lock_memory import LockMemory
 from diag.model.facts import Evidence, Gap
@@ -53,6 +53,7 @@ def look(inquiry: Inquiry, threads: Sequence[SeenThread]) -> Looked:
         found.extend(tasks.seen())
         known = (*tasks.threads(), *tasks.behind_tasks(), *tasks.lonely())
         better.update({(pid, seen.thread.tid): seen for seen in known})
+    found.extend(trio_tasks.look(inquiry, threads))
     green = greenlets.look(inquiry, threads)
     better.update(green.threads)
     return Looked(
@@ -83,8 +84,11 @@ def again(inquiry: Inquiry, tasks: Iterable[SeenTask]) -> tuple[SeenTask, ...]:
 
 def _stays(inquiry: Inquiry, seen: SeenTask) -> bool:
     objects = inquiry.objects(seen.process.pid)
-    stays = greenlets.same if seen.kind == greenlets.KIND else _same
-    return objects is not None and stays(objects, seen)
+    if objects is None:
+        return False
+    if trio_tasks.is_task(objects, seen.actor.task_id):
+        return trio_tasks.same(objects, seen)
+    return (greenlets.same if seen.kind == greenlets.KIND else _same)(objects, seen)
 
 
 def _same(objects: PyObjects, seen: SeenTask) -> bool:

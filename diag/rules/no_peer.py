@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from diag.model.finding import Confidence, Finding, Severity
-from diag.rules import chains, lost_wakeup, phrases
+from diag.rules import blocked_event_loop, chains, lost_wakeup, phrases
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -43,11 +43,19 @@ def _on_own_ends(graph: Graph) -> Iterator[Wait]:
         ends = [wait for wait in ring.waits if wait.resource.kind in chains.MESSAGES]
         if not ends or ring.pids <= told or not ring.kinds <= chains.MESSAGES | chains.IN_PROCESS:
             continue
+        if any(_holds_up_loop(graph, wait) for wait in ring.waits):
+            continue  # T006 tells it
         # Connections to itself that nobody is left to accept: P002.
         is_connected = all(wait.resource.mode != "connect" for wait in ends)
         if len(ring.pids) == 1 and is_connected and not may_go_on(graph, ring.waits):
             told.update(ring.pids)
             yield ends[0]
+
+
+def _holds_up_loop(graph: Graph, wait: Wait) -> bool:
+    seen = graph.seen(wait.waiter)
+    frames = seen.stack.frames if seen and seen.stack else ()
+    return seen is not None and (bool(seen.held_loop) or bool(blocked_event_loop.loop_around(frames)))
 
 
 def may_go_on(graph: Graph, waits: Sequence[Wait]) -> bool:
