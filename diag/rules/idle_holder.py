@@ -82,6 +82,8 @@ def _transaction(cause: Cause) -> str:
     resource = cause.hold.resource
     if not resource.part:
         return ""
+    if resource.part == "EXCLUSIVE":
+        return " (a transaction that writes is open, or its connection has locking_mode=exclusive)"
     return f" (its transaction, which {'writes' if resource.mode == 'write' else 'reads'}, is open)"
 
 

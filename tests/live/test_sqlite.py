@@ -25,6 +25,7 @@ SICK = {  # (case, journal): (code, who is to blame, what is named)
     ("twice", "wal"): ("L001", "waiter", "SQLite WAL WRITE lock on"),
     ("threads", "delete"): ("L006", "waiter", "thread has) holds the SQLite RESERVED lock on"),
     ("threads", "wal"): ("L006", "waiter", "thread has) holds the SQLite WAL WRITE lock on"),
+    ("alone", "delete"): ("L006", "holder", "or its connection has locking_mode=exclusive"),
     ("checkpoint", "wal"): ("L006", "holder", "SQLite WAL READ0 lock on"),
 }
 

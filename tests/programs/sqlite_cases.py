@@ -101,7 +101,16 @@ def die():
     os._exit(1)
 
 
+def alone():
+    """Commits, and keeps the database for itself all the same."""
+    connection = connect()
+    connection.execute("pragma locking_mode=exclusive")
+    connection.execute("insert into t values (6)")
+    sleep()
+
+
 CASES = {
+    "alone": (alone, write),
     "checkpoint": (read_old, checkpoint),
     "old": (read_old, sleep),
     "threads": (sleep, threads),
