@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     LockId = tuple[int, int]  # device and inode, as /proc/locks has them
 
+_MOST_FILES = 2000
+"""Files of an asked directory that are looked at for locks of others."""
 _UNLISTED = 1 << 30
 """Numbers of locks that /proc/locks leaves out begin here: it never has so many."""
 
@@ -76,6 +78,27 @@ class LockFiles:
             for lock_id in {id_of(lock) for lock in item.locks} or {(item.device, item.inode)}:
                 self._paths.setdefault(lock_id, item.path)
                 if asked:
+                    self._asked.add(lock_id)
+        if self.denied:
+            self._name_by_directory()
+
+    def _name_by_directory(self) -> None:
+        """Name the locks on files of an asked directory whose holders' descriptors may not be seen."""
+        left = set(map(id_of, self.table)) - self._paths.keys()
+        for target in self.targets:
+            if target.form != "directory" or not left:
+                continue
+            try:
+                names = self._host.names(target.path)[:_MOST_FILES]
+            except OSError:
+                continue
+            for path in (f"{target.path.rstrip('/')}/{name}" for name in names):
+                try:
+                    file = self._host.identity(path)
+                except OSError:
+                    continue
+                if (lock_id := (file.lock_device, file.lock_inode)) in left:
+                    self._paths.setdefault(lock_id, path)
                     self._asked.add(lock_id)
 
     def _covers(self, item: Descriptor) -> bool:
@@ -164,6 +187,8 @@ class LockFiles:
     def names_of(self, lock: FileLock) -> frozenset[str]:
         """Every path by which somebody knows the file of a lock."""
         names = {item.path for item in self.open_on(lock)}
+        if known := self._paths.get(id_of(lock)):
+            names.add(known)
         for target in self.targets:
             if id_of(lock) == (target.lock_device, target.lock_inode):
                 names.update(target.names)
