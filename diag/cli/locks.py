@@ -35,7 +35,7 @@ def command(
     diag locks /var/lib/app             all locks below a directory
     diag locks --format json            all locks of the host, for a program
     """
-    from diag.host.base import to_text  # noqa: PLC0415 - --help stays quick
+    from diag.host.names import to_text  # noqa: PLC0415 - --help stays quick
     from diag.investigate.locks import look  # noqa: PLC0415
 
     host = host_for(replay, meanwhile=_load_the_rest)

@@ -15,7 +15,7 @@ from rich.text import Text
 from diag.render.escape import plain
 
 if TYPE_CHECKING:
-    from diag.host.base import Progress
+    from diag.host.records import Progress
 
 _BAR = 30  # cells
 _MIB = 1 << 20

@@ -82,7 +82,7 @@ def command(
     """
     from diag.cli.moments import moment  # noqa: PLC0415 - --help stays quick
     from diag.errors import UsageError  # noqa: PLC0415
-    from diag.host.base import to_text  # noqa: PLC0415
+    from diag.host.names import to_text  # noqa: PLC0415
     from diag.investigate.places import places as checked  # noqa: PLC0415
     from diag.investigate.segfaults import Span, Wanted, look  # noqa: PLC0415
 

@@ -6,7 +6,7 @@ import struct
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from diag.host.base import to_text
+from diag.host.names import to_text
 from diag.model.io import Asked, Semop
 
 if TYPE_CHECKING:

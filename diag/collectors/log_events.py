@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from datetime import tzinfo
 
-    from diag.host.base import Hit
+    from diag.host.records import Hit
     from diag.model.crash import CrashEvent
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from diag.collectors.file_locks import make_device
 from diag.collectors.process import parse_status
-from diag.host.base import to_text
+from diag.host.names import to_text
 from diag.model.mounts import Mount
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from diag.collectors.native_names import Names
     from diag.collectors.pyobjects.memory import Memory
     from diag.host import CoreView
-    from diag.host.base import FoundWord
+    from diag.host.records import FoundWord
     from diag.model.core import CoreImage
 
 DEAD = 64 << 10

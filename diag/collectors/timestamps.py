@@ -10,7 +10,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from diag.host.base import fixed_zone
+from diag.host.records import fixed_zone
 
 if TYPE_CHECKING:
     from datetime import tzinfo

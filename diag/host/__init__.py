@@ -3,19 +3,18 @@
 The latter two are in ``tape``, which loads when a recording is made or replayed.
 """
 
-from diag.host.base import (
+from diag.host.base import CoreView, Host, Machine
+from diag.host.live import LiveHost
+from diag.host.records import (
     Answers,
     Clock,
     CoreSource,
-    CoreView,
     FdLink,
     FileId,
     FileStatus,
     Hit,
-    Host,
     HostInfo,
     Logins,
-    Machine,
     Openers,
     OpenFd,
     Outcome,
@@ -24,7 +23,6 @@ from diag.host.base import (
     Unwound,
     WrongLink,
 )
-from diag.host.live import LiveHost
 
 __all__ = [
     "Answers",

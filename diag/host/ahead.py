@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, NoReturn
 import msgspec
 
 from diag.host import unpack
-from diag.host.base import Hit, Progress
 from diag.host.finder import finder_of
+from diag.host.records import Hit, Progress
 from diag.host.search import open_log, search
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import signal
 import time
 from typing import TYPE_CHECKING, TypeVar, cast
 
-from diag.host.base import to_path
+from diag.host.names import to_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable

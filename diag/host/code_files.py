@@ -11,7 +11,8 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
-from diag.host.base import MappedFile, to_path, to_text
+from diag.host.names import to_path, to_text
+from diag.host.records import MappedFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

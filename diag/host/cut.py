@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec.structs import replace
 
-from diag.host.base import Hit
+from diag.host.records import Hit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 
 from diag.host import statx
-from diag.host.base import READ_LIMIT, FdLink, FileId, to_path, to_text
+from diag.host.base import READ_LIMIT
+from diag.host.names import to_path, to_text
+from diag.host.records import FdLink, FileId
 
 CHUNK = 1 << 16
 """Bytes asked for in one read(2): the kernel gives a page of such files at a time, and a buffer that the

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from diag.host.base import Hit, to_path
 from diag.host.cut import cut
 from diag.host.finder import finder_of
 from diag.host.followed_file import STEP, Heads, LogFile
+from diag.host.names import to_path
+from diag.host.records import Hit
 from diag.host.search import open_log
 
 if TYPE_CHECKING:

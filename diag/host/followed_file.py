@@ -6,8 +6,8 @@ import os
 from contextlib import suppress
 
 from diag.host import unpack
-from diag.host.base import to_path
 from diag.host.cut import newlines
+from diag.host.names import to_path
 from diag.host.search import open_log
 
 STEP = 1 << 20

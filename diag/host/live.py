@@ -14,12 +14,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from diag.host import files, machine, memory_search, statx
-from diag.host.base import (
-    READ_LIMIT,
+from diag.host.base import READ_LIMIT, CoreView
+from diag.host.bounded import bounded
+from diag.host.names import to_path, to_text
+from diag.host.records import (
     Answers,
     Clock,
     CoreSource,
-    CoreView,
     FdLink,
     FileId,
     FileStatus,
@@ -31,10 +32,7 @@ from diag.host.base import (
     Openers,
     Outcome,
     Progress,
-    to_path,
-    to_text,
 )
-from diag.host.bounded import bounded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -6,7 +6,8 @@ import os
 import time
 
 from diag.host import files
-from diag.host.base import HostInfo, to_text
+from diag.host.names import to_text
+from diag.host.records import HostInfo
 
 INITIAL_NAMESPACES = {
     "cgroup": 4026531835,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ahocorasick_rs import BytesAhoCorasick, MatchKind
 
-from diag.host.base import FoundWord, FoundWords
+from diag.host.records import FoundWord, FoundWords
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from diag.host.base import Openers, OpenFd, to_text
+from diag.host.names import to_text
+from diag.host.records import Openers, OpenFd
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence

@@ -8,16 +8,16 @@ import tempfile
 import threading
 from typing import TYPE_CHECKING
 
-from diag.host.base import to_path
 from diag.host.finder import finder_of
+from diag.host.names import to_path
 from diag.host.search import numbered
 from diag.host.stream import pipe, stream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from diag.host.base import Hit
     from diag.host.cut import Found, More
+    from diag.host.records import Hit
 
 _COMPLAINT = 2000  # bytes of the error stream that are looked at
 

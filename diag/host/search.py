@@ -18,9 +18,10 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from diag.host import unpack
-from diag.host.base import Hit, Progress, to_path
 from diag.host.cut import LINE_LIMIT, Found, cut, newlines, nothing_more
 from diag.host.finder import finder_of
+from diag.host.names import to_path
+from diag.host.records import Hit, Progress
 from diag.host.stream import PIECE, in_turn, pipe, stream
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 if TYPE_CHECKING:
-    from diag.host.base import Answers, Cell, Rows
+    from diag.host.records import Answers, Cell, Rows
 
 MASKED = frozenset({"statement", "lock_data"})
 """Columns of an answer that hold what programs put into statements."""

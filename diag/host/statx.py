@@ -11,7 +11,7 @@ import struct
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from diag.host.base import to_path
+from diag.host.names import to_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,12 +14,11 @@ import msgspec
 
 from diag.errors import DiagError, NotRecordedError
 from diag.host import redact
-from diag.host.base import (
-    READ_LIMIT,
+from diag.host.base import READ_LIMIT, CoreView, Machine
+from diag.host.records import (
     Answers,
     Clock,
     CoreSource,
-    CoreView,
     FdLink,
     FileId,
     FileStatus,
@@ -28,7 +27,6 @@ from diag.host.base import (
     Hit,
     HostInfo,
     Logins,
-    Machine,
     MappedFile,
     Openers,
     Outcome,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from diag.collectors.elf import Code, Found, Image
     from diag.collectors.elf.debug_files import Server
     from diag.host import Host
-    from diag.host.base import MappedFile
+    from diag.host.records import MappedFile
     from diag.model.crash import CrashGroup
 
 ANYBODYS = ("/tmp", "/var/tmp")  # noqa: S108 - nothing is written there

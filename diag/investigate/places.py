@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from diag.collectors import log_sources
 from diag.errors import UsageError
-from diag.host.base import to_text
+from diag.host.names import to_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from diag.collectors import log_events, timestamps
-from diag.host.base import fixed_zone
+from diag.host.records import fixed_zone
 from tests.support.cli import diag
 
 if TYPE_CHECKING:

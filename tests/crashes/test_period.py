@@ -5,7 +5,7 @@ import random
 import pytest
 
 from diag.crashes.period import period
-from diag.host.base import fixed_zone
+from diag.host.records import fixed_zone
 
 MIDNIGHT = 1763769600  # 2025-11-22 00:00:00 UTC, a Saturday
 HOUR, DAY = 3600, 86400

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from diag.host.base import Openers
+    from diag.host.records import Openers
 
 HOLD = "import signal, sys; kept = open(sys.argv[1]); signal.pause()"
 

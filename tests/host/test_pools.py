@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diag.host.base import FreeBlocks
 from diag.host.core import pools
+from diag.host.records import FreeBlocks
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 
 from diag.host import LiveHost, cut, stream
 from diag.host import search as module
-from diag.host.base import Hit
 from diag.host.finder import Finder
 from diag.host.needle_groups import BUCKETS, DEPTH, groups
+from diag.host.records import Hit
 from diag.host.search import search
 
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from diag.host.base import Answers, Rows
 from diag.host.dsn import parse
+from diag.host.records import Answers, Rows
 from diag.host.sql_text import answers, masked
 
 

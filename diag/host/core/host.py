@@ -11,8 +11,12 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from diag.host import memory_search
-from diag.host.base import (
-    READ_LIMIT,
+from diag.host.base import READ_LIMIT
+from diag.host.core import arguments, elf, modules, notes, pointers, proc
+from diag.host.core.memory import CoreMemory
+from diag.host.core.unpack import open_core
+from diag.host.names import to_path
+from diag.host.records import (
     Answers,
     Clock,
     CoreSource,
@@ -29,11 +33,7 @@ from diag.host.base import (
     Outcome,
     Unwound,
     inside_info,
-    to_path,
 )
-from diag.host.core import arguments, elf, modules, notes, pointers, proc
-from diag.host.core.memory import CoreMemory
-from diag.host.core.unpack import open_core
 from diag.model import signals
 from diag.model.core import CoreImage, CoreSignal
 

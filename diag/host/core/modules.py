@@ -6,9 +6,9 @@ import os
 import stat
 from typing import TYPE_CHECKING, NamedTuple
 
-from diag.host.base import to_path
 from diag.host.core import elf
 from diag.host.core.elf import PT_LOAD, Segment, code_ranges
+from diag.host.names import to_path
 from diag.model.core import CoreModule
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, NamedTuple
 
-from diag.host.base import to_text
 from diag.host.core import machines
+from diag.host.names import to_text
 from diag.model.core import CoreSignal, CoreThread
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from array import array
 from bisect import bisect_right
 from typing import TYPE_CHECKING
 
-from diag.host.base import FoundWord, FoundWords
+from diag.host.records import FoundWord, FoundWords
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -12,7 +12,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
-from diag.host.base import FreeBlocks, WrongLink
+from diag.host.records import FreeBlocks, WrongLink
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

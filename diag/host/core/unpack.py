@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from diag.host import unpack
-from diag.host.base import to_path
+from diag.host.names import to_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,8 +10,8 @@ import struct
 from bisect import bisect_right
 from typing import TYPE_CHECKING
 
-from diag.host.base import Unwound
 from diag.host.core.unwind_rows import RETURN, RSP, BadTableError, Row, Saved, Table
+from diag.host.records import Unwound
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

@@ -9,7 +9,7 @@ import threading
 from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from diag.host.base import Answers, Problem
+from diag.host.records import Answers, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from diag.host.base import Answers, Cell, Problem, Rows
 from diag.host.drivers import CONNECT, MOST_ROWS, STATEMENT
+from diag.host.records import Answers, Cell, Problem, Rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

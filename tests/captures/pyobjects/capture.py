@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from diag.collectors.pyobjects import PyObjects
 from diag.host import LiveHost
-from diag.host.base import HostInfo
+from diag.host.records import HostInfo
 from diag.host.tape import RecordingHost
 from diag.model.facts import Process
 from tests.support.interpreters import interpreter, interpreters
