@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from msgspec.structs import replace
 
 from diag.collectors import threads
-from diag.collectors.pyobjects import asyncio_tasks, coroutines, greenlets, loops
-from diag.host import redact
+from diag.collectors.pyobjects import asyncio_tasks, coroutines, greenlets, loops, stacks
 from diag.investigate.suspects import LOOPS
-from diag.model.facts import Frame, Local, Stack
+from diag.model.facts import Stack
 from diag.waits.lock_sites.places import is_stdlib, package
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from diag.collectors.pyobjects import PyObjects
     from diag.investigate.inquiry import Inquiry
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 
 _MOST_FRAMES = 60
 """Frames of one of them that are looked at, the innermost first."""
-_LONGEST = 4096
 _TRIES = 5
 _PAUSE = 0.003
 """Seconds after which a loop that was awake mostly sleeps again."""
@@ -141,7 +139,7 @@ def _read_once(objects: PyObjects, pid: int, tid: int | None, searched: Searched
             pid=pid,
             tid=tid,
             thread=None,
-            frames=tuple(_frame(objects, frame) for frame in found[:_MOST_FRAMES]),
+            frames=tuple(stacks.frame_of(objects, frame) for frame in found[:_MOST_FRAMES]),
         )
         does = found[-1].where.function if found else ""
         return Suspended(kind, f"{name} ({does})" if name else does, address, stack)
@@ -162,35 +160,3 @@ def _runner(inquiry: Inquiry, pid: int) -> int | None:
     """The thread that runs the loop: the only one that sleeps as loops do."""
     idle = [tid for tid, call in threads.syscalls(inquiry.host, pid) if call and call.name in LOOPS]
     return idle[0] if len(idle) == 1 else None
-
-
-def _frame(objects: PyObjects, frame: TaskFrame) -> Frame:
-    where = frame.where
-    return Frame(
-        function=where.function,
-        file=where.file,
-        line=where.line,
-        locals=tuple(_locals(objects, frame)),
-    )
-
-
-def _locals(objects: PyObjects, frame: TaskFrame) -> Iterator[Local]:
-    for name, address in frame.locals:
-        if seen := objects.look(address):
-            value = _plain(objects, name, address)
-            value = f"<{seen.type} at {address:#x}>" if value is None else value
-            yield Local(name=name, value=value, address=address)
-
-
-def _plain(objects: PyObjects, name: str, address: int) -> str | None:
-    """A text, number or truth as py-spy writes it; None for other values, and for secrets: not even read."""
-    if redact.is_secret_name(name):
-        return None
-    truth = objects.truth(address)
-    if truth is not None:
-        return str(truth)
-    number = objects.integer(address)
-    if number is not None:
-        return str(number)
-    text = objects.text(address)
-    return f'"{redact.text(text)}"' if text is not None and len(text) < _LONGEST else None

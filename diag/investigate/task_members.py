@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec.structs import replace
 
-from diag.collectors.pyobjects import green_locks
-from diag.model.facts import Frame, Local, Stack
+from diag.collectors.pyobjects import green_locks, stacks
+from diag.model.facts import Stack
 from diag.waits.lock_sites import Releases, asking, releases
 from diag.waits.python_locks import held_by
 from diag.waits.python_locks.names import is_plain
@@ -88,21 +88,7 @@ def _stack(objects: PyObjects, runner: SeenThread, frames: Sequence[TaskFrame]) 
         pid=runner.process.pid,
         tid=runner.thread.tid,
         thread=runner.stack.thread if runner.stack else None,
-        frames=tuple(_frame(objects, frame) for frame in frames[:_MOST_FRAMES]),
-    )
-
-
-def _frame(objects: PyObjects, frame: TaskFrame) -> Frame:
-    where = frame.where
-    return Frame(
-        function=where.function,
-        file=where.file,
-        line=where.line,
-        locals=tuple(
-            Local(name=name, value=f"<{seen.type} at {address:#x}>", address=address)
-            for name, address in frame.locals
-            if (seen := objects.look(address))
-        ),
+        frames=tuple(stacks.frame_of(objects, frame) for frame in frames[:_MOST_FRAMES]),
     )
 
 

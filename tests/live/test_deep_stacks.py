@@ -32,8 +32,7 @@ def test_a_self_deadlock_at_the_end_of_a_recursion(python: str, tmp_path: Path) 
         [waiter] = [item for lock in answer.json["locks"] for item in lock["waiters"]]
         assert holder["where"]["function"] == "main", answer
         assert waiter["where"]["function"] == "locked", answer
-        [gap] = answer.json["gaps"]
-        assert "read from its memory instead" in gap["hides"]
+        assert any("read from its memory instead" in gap["hides"] for gap in answer.json["gaps"]), answer
 
 
 def test_the_ends_of_the_stack_are_shown_and_its_middle_is_left_out(python: str, tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from diag.collectors.pyobjects import entered, frames, threads
 from diag.host import redact
 from diag.model.facts import Frame, Local, Stack
@@ -16,11 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from diag.collectors.pyobjects import PyObjects
+    from diag.model.pyobjects import TaskFrame
 
 MOST_THREADS = 10_000
 WORDS = 64
 """Words of a PyThreadState that are searched for the thread pointer and the frame."""
-_LONGEST_TEXT = 128
+_LONGEST_TEXT = 4096  # PATH_MAX: a path that is cut short names another file
 
 
 def stacks(objects: PyObjects, idents: Mapping[int, int]) -> tuple[Stack, ...]:
@@ -94,18 +97,21 @@ def top(objects: PyObjects, words: tuple[int, ...]) -> int | None:
 def read(objects: PyObjects, innermost: int) -> Iterator[Frame]:
     """Yield the frame at an address and those that called it, with their variables."""
     for frame, entry in frames.walk(objects, innermost):
-        each = frames.describe(objects, frame)
-        yield Frame(
-            function=each.where.function,
-            file=each.where.file,
-            line=each.where.line,
-            entry=entry,
-            locals=tuple(
-                Local(name=name, value=_shown(objects, name, address), address=address)
-                for name, address in each.locals
-            ),
-            entered=entered.entered(objects, frame),
-        )
+        seen = frame_of(objects, frames.describe(objects, frame))
+        yield replace(seen, entry=entry, entered=entered.entered(objects, frame))
+
+
+def frame_of(objects: PyObjects, each: TaskFrame) -> Frame:
+    """Show a frame as py-spy does, its variables by their values."""
+    return Frame(
+        function=each.where.function,
+        file=each.where.file,
+        line=each.where.line,
+        locals=tuple(
+            Local(name=name, value=_shown(objects, name, address), address=address)
+            for name, address in each.locals
+        ),
+    )
 
 
 def _shown(objects: PyObjects, name: str, address: int) -> str:
