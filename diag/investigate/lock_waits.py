@@ -29,14 +29,18 @@ def find(
     inquiry: Inquiry, threads: Sequence[Thread], asked: Mapping[ThreadId, Asked]
 ) -> dict[ThreadId, Wait]:
     """Link the threads that wait for a file lock, blocked or polling, with those who hold it."""
-    # Of a process that may not be looked into, the table of locks still says that it waits for one.
-    blocked = [
-        thread
-        for thread in threads
-        if (blocked_in(thread.syscall) if thread.syscall else thread.state == "S")
-    ]
+    blocked = any(thread.syscall and blocked_in(thread.syscall) for thread in threads)
+    hidden = {thread.pid for thread in threads if thread.syscall is None and thread.state == "S"}
     sleeping = [thread for thread in threads if _may_poll(thread, asked.get((thread.pid, thread.tid)))]
     stacks = [stack for thread in sleeping if (stack := inquiry.stack(thread.pid, thread.tid))]
+    if not blocked and not hidden and not stacks:
+        return {}
+    try:
+        table = file_locks.collect(inquiry.host)
+    except OSError:
+        return {}
+    # Of a process that may not be looked into, the table still says that it waits for one.
+    blocked = blocked or not hidden.isdisjoint(lock.pid for lock in table if lock.depth)
     if not blocked and not stacks:
         return {}
     # They load a parser of Python source: a tenth of the time of a look that needs none.
@@ -45,10 +49,6 @@ def find(
     from diag.investigate.lock_graph import LockGraph  # noqa: PLC0415
     from diag.waits import lock_sites  # noqa: PLC0415
 
-    try:
-        table = file_locks.collect(inquiry.host)
-    except OSError:
-        return {}
     waited = {(lock.device, lock.inode) for lock in table if lock.depth} if blocked else set()
     wanted = [lock for lock in table if (lock.device, lock.inode) in waited]
     graph = LockGraph(inquiry, LockFiles(inquiry.host, (), wanted), table)
