@@ -113,7 +113,7 @@ def main() -> None:
     A bug of ours is told in two lines as well: at 3 a.m. a traceback helps nobody. DIAG_DEBUG=1 shows it.
     """
     # What loads stays: to look through it for garbage costs a tenth of a short run (measured).
-    gc.set_threshold(50_000)
+    gc.set_threshold(200_000)
     # Who starts diag with a closed descriptor (``>&-``, some supervisors) wants the exit code only.
     sys.stdout = sys.stdout or io.StringIO()
     sys.stderr = sys.stderr or io.StringIO()

@@ -34,8 +34,11 @@ def gaps(
 ) -> Iterator[Gap]:
     """Name those who have a locked file open and may poll unseen; ``restless``: who never sleeps long."""
     waiting = {wait.waiter.pid for wait in graph.waits}
-    openers = sorted({item.pid for item in graph.descriptors} - waiting)
-    opened = {pid: item for pid in openers if (item := _opened(inquiry, graph, pid))}
+    opened = {
+        pid: item
+        for pid, mine in sorted(_openers(graph).items())
+        if pid not in waiting and (item := _opened(inquiry, graph, mine))
+    }
     first = [pid for pid in opened if not opened.keys() & set(_ancestors(inquiry, pid))]
     lasting = Lasting(inquiry, graph)
     found = [
@@ -75,9 +78,18 @@ def _is_unread(inquiry: Inquiry, pid: int) -> bool:
     return not frames or (any("/asyncio/" in frame.file for frame in frames) and not inquiry.tells_tasks(pid))
 
 
-def _opened(inquiry: Inquiry, graph: LockGraph, pid: int) -> Descriptor | None:
+def _openers(graph: LockGraph) -> dict[int, list[Descriptor]]:
+    """Who has a file of a lock that matters open: the descriptors of each process."""
+    places = {(lock.device, lock.inode) for lock in graph.held()}
+    found: dict[int, list[Descriptor]] = {}
+    for item in graph.descriptors:
+        if not places.isdisjoint(ids_of(item)):
+            found.setdefault(item.pid, []).append(item)
+    return found
+
+
+def _opened(inquiry: Inquiry, graph: LockGraph, mine: list[Descriptor]) -> Descriptor | None:
     """A file with somebody else's lock on it that a process has open, neither locked nor inherited so."""
-    mine = [item for item in graph.descriptors if item.pid == pid]
     for lock in graph.held():
         holders = {hold.holder.pid: hold.fd for hold in graph.holds(lock)}
         place = (lock.device, lock.inode)
@@ -88,7 +100,7 @@ def _opened(inquiry: Inquiry, graph: LockGraph, pid: int) -> Descriptor | None:
                 place in ids_of(item)
                 and holders
                 and not _is_inherited(inquiry, item, holders)
-                and lock_calls.may_lock(inquiry, pid, item.fd, {lock.kind})
+                and lock_calls.may_lock(inquiry, item.pid, item.fd, {lock.kind})
             ):
                 return item
     return None
