@@ -33,7 +33,11 @@ _MAGIC = {
 
 def compression(handle: int) -> str | None:
     """Tell how a file is compressed, by its first bytes; None: it is not."""
-    head = os.pread(handle, 6, 0)
+    return kind_of(os.pread(handle, 6, 0))
+
+
+def kind_of(head: bytes) -> str | None:
+    """Tell how a file that begins so is compressed; None: it is not."""
     return next((kind for magic, kind in _MAGIC.items() if head.startswith(magic)), None)
 
 

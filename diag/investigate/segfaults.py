@@ -100,21 +100,24 @@ def look(
     from diag.crashes.book import Book  # noqa: PLC0415
     from diag.crashes.clocks import align  # noqa: PLC0415
     from diag.crashes.groups import group  # noqa: PLC0415
-    from diag.investigate import changes, crash_code, siblings  # noqa: PLC0415
+    from diag.investigate import changes, crash_code, odd_logs, siblings  # noqa: PLC0415
 
     book = Book()
-    whole = 0
+    whole: list[str] = []
     for source in sources:
         tell(f"searching {source.name}")
         try:
             for event in source.read():
                 if span.holds(event):
                     book.add(event)
-            whole += 1
+            whole.append(source.name)
         except OSError as error:
             if logs or not isinstance(error, FileNotFoundError):
                 gaps.append(_gap(host, source.name, error))
     log_sources.soon(host, ())
+    told_of = {event.at.file for event in book.events}
+    silent = [path for path in logs if path in whole and path != "-" and path not in told_of]
+    gaps.extend(odd for path in silent if (odd := odd_logs.gap(host, path)))
     if logs and gaps and not whole and not book.events:
         raise DiagError(f"{gaps[0].source}: {gaps[0].reason}", hint=gaps[0].hint)
     if book.left_out:
